@@ -1,0 +1,3 @@
+module gputrain
+
+go 1.26
