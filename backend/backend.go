@@ -43,6 +43,14 @@ const (
 	Int64
 )
 
+// Size returns the bytes of one element.
+func (t DType) Size() int64 {
+	if t == Float32 || t == Int32 {
+		return 4
+	}
+	return 8
+}
+
 // Buffer is a vector of elements in device memory, owned by the device that allocated it.
 type Buffer interface {
 	DType() DType
@@ -55,7 +63,7 @@ type Matrix struct {
 	Offset, Rows, Cols, Stride int
 }
 
-// Slice returns the view of the columns [lo, hi).
+// ColSlice returns the view of the columns [lo, hi).
 func (m Matrix) ColSlice(lo, hi int) Matrix {
 	m.Offset += lo
 	m.Cols = hi - lo
@@ -104,6 +112,8 @@ type Device interface {
 type Memory interface {
 	// Alloc returns n zeroed elements.
 	Alloc(t DType, n int) (Buffer, error)
+	// FreeBytes returns how much memory can still be allocated; 0 where that is not known.
+	FreeBytes() int64
 	// Free gives a buffer back. Views of it are dead. Nil is legal.
 	Free(b Buffer)
 	// Upload copies a host slice ([]float32, []float64, []int32 or []int64, as the buffer's type) to dst[offset:].
@@ -204,7 +214,7 @@ type Stepper interface {
 
 // TopKer selects the best labels of each row.
 type TopKer interface {
-	// TopK merges the scores of the labels [lo, lo+z.Cols) into the k best so far: scores (n×k, best first) and ids (Int32,
+	// TopK merges the scores of the labels [lo, lo+z.Cols) into the k best so far: scores (n×k, best first) and ids (Int32, at least
 	// n·k). Equal scores rank by lower id; NaN ranks first, so that it shows. A fresh list holds −Inf and −1.
 	TopK(scores Matrix, ids Buffer, z Matrix, lo int) error
 }

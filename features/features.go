@@ -40,6 +40,7 @@ type Config struct {
 	WordNGrams  [2]int `json:"word_ngrams"`            // shortest and longest n-gram of words
 	CharNGrams  [2]int `json:"char_ngrams"`            // shortest and longest n-gram of characters
 	MinWordLen  int    `json:"min_word_len"`           // characters that a word of a script with spaces must have
+	Symbols     bool   `json:"symbols"`                // punctuation marks, emoji and other symbols are words of one character
 	MinDF       int    `json:"min_df"`                 // rows in which an n-gram must occur
 	MaxFeatures int    `json:"max_features,omitempty"` // per block: keep those in most rows; 0 is no limit
 	HashBits    int    `json:"hash_bits,omitempty"`    // per block: hash n-grams into at most 2^HashBits features; 0 keeps all 64 bits
@@ -55,7 +56,7 @@ type Config struct {
 // better on goemotions and mixed on cooking.
 func DefaultConfig(analyzer string) (Config, error) {
 	c := Config{
-		Analyzer: analyzer, WordNGrams: [2]int{1, 2}, CharNGrams: [2]int{3, 6}, MinWordLen: 2, MinDF: 2,
+		Analyzer: analyzer, WordNGrams: [2]int{1, 2}, CharNGrams: [2]int{3, 6}, MinWordLen: 1, MinDF: 2, Symbols: true,
 		SublinearTF: true, IDF: true, Norm: NormBlock,
 	}
 	if analyzer == AnalyzerChar {
@@ -129,7 +130,8 @@ func Detect(texts []string, wordsOnly bool) (cfg Config, why string) {
 	case wordsOnly:
 		analyzer, note = AnalyzerWord, "; no character n-grams beside words, for many labels"
 	}
-	cfg, _ = DefaultConfig(analyzer) // known analyzers are valid
+	cfg, _ = DefaultConfig(analyzer)       // known analyzers are valid
+	cfg.Symbols = analyzer != AnalyzerWord // they occur with most labels, which many weights would pay for
 	return cfg, fmt.Sprintf("analyzer %s: %.0f %% of the letters belong to scripts written without spaces (char from %.0f %%)%s",
 		analyzer, 100*share, 100*unspacedShare, note)
 }

@@ -24,6 +24,7 @@ type block struct {
 	analyzer string // word, char or char_wb
 	ngrams   [2]int
 	minLen   int
+	symbols  bool   // of words
 	mask     uint64 // of the hashes
 
 	first int32
@@ -37,7 +38,7 @@ func newText(cfg Config) *Text {
 	if cfg.HashBits > 0 {
 		mask <<= 64 - cfg.HashBits
 	}
-	word := block{name: "word", analyzer: AnalyzerWord, ngrams: cfg.WordNGrams, minLen: cfg.MinWordLen, mask: mask}
+	word := block{name: "word", analyzer: AnalyzerWord, ngrams: cfg.WordNGrams, minLen: cfg.MinWordLen, symbols: cfg.Symbols, mask: mask}
 	char := block{name: "char", analyzer: AnalyzerCharWB, ngrams: cfg.CharNGrams, mask: mask}
 	t := &Text{cfg: cfg}
 	switch cfg.Analyzer {
@@ -55,7 +56,7 @@ func newText(cfg Config) *Text {
 // grams sets b.spans to the n-grams of the normalised text and returns what they are pieces of.
 func (k *block) grams(b *Buffer) []byte {
 	if k.analyzer == AnalyzerWord {
-		b.wordGrams(k.minLen, k.ngrams[0], k.ngrams[1])
+		b.wordGrams(k.minLen, k.symbols, k.ngrams[0], k.ngrams[1])
 		return b.words
 	}
 	b.charGrams(k.analyzer == AnalyzerCharWB, k.ngrams[0], k.ngrams[1])

@@ -119,7 +119,7 @@ func TestWords(t *testing.T) {
 	} {
 		var b Buffer
 		b.normalize(c.text)
-		b.splitWords(c.min)
+		b.splitWords(c.min, false)
 		var got []string
 		start := int32(0)
 		for _, end := range b.ends {

@@ -144,8 +144,9 @@ func isWordPart(r rune) bool {
 
 // splitWords fills b.words and b.ends with the words of b.text of at least minLen characters. A word is a run of letters, digits, marks
 // and '_', as \w+ would find it; runs of scripts from Thai on, many of which do not use spaces, are cut by UAX #29 (so that a
-// Chinese character is a word), and minLen does not bind them.
-func (b *Buffer) splitWords(minLen int) {
+// Chinese character is a word), and minLen does not bind them. With symbols, every other character but space, marks and joiners
+// is a word, too.
+func (b *Buffer) splitWords(minLen int, symbols bool) {
 	b.words, b.ends = b.words[:0], b.ends[:0]
 	text := b.text // ends in a space, so that every run of words ends before len(text)
 	for i := 0; i < len(text); {
@@ -157,19 +158,25 @@ func (b *Buffer) splitWords(minLen int) {
 			if i-start >= minLen {
 				b.addWord(text[start:i])
 			}
+			if symbols && text[i] != ' ' {
+				b.addWord(text[i : i+1])
+			}
 			i++
 			continue
 		}
-		i = b.splitRun(start, i, minLen)
+		i = b.splitRun(start, i, minLen, symbols)
 	}
 }
 
 // splitRun adds the words of the run that starts at start and is ASCII up to i, and returns where it ends.
-func (b *Buffer) splitRun(start, i, minLen int) int {
+func (b *Buffer) splitRun(start, i, minLen int, symbols bool) int {
 	text, count, unspaced := b.text, i-start, false
 	for {
 		r, size := utf8.DecodeRune(text[i:])
 		if i == start && !isWordStart(r) {
+			if symbols && !isWordPart(r) {
+				b.addWord(text[i : i+size])
+			}
 			return i + size
 		}
 		if !isWordPart(r) {
@@ -205,8 +212,8 @@ func (b *Buffer) addWord(word []byte) {
 type span struct{ lo, hi int32 }
 
 // wordGrams sets b.spans to the n-grams of shortest to longest words, as pieces of b.words.
-func (b *Buffer) wordGrams(minLen, shortest, longest int) {
-	b.splitWords(minLen)
+func (b *Buffer) wordGrams(minLen int, symbols bool, shortest, longest int) {
+	b.splitWords(minLen, symbols)
 	b.spans = b.spans[:0]
 	start := int32(0)
 	for i, end := range b.ends {

@@ -71,12 +71,14 @@ def rows(x, names):
     return [{names[c]: round(x[i, c], 8) for c in x[i].indices} for i in range(x.shape[0])]
 
 
-def single(name, texts, analyzer, ngrams, min_df=1, sublinear=True, idf=True, norm="l2", **more):
+def single(name, texts, analyzer, ngrams, min_df=1, sublinear=True, idf=True, norm="l2", symbols=False, **more):
+    if symbols:
+        more["pattern"] = SYMBOLS
     v = vectorizer(analyzer, ngrams, min_df, sublinear, idf, norm, **more)
     x = v.fit_transform(texts)
     key = "word_ngrams" if analyzer == "word" else "char_ngrams"
     config = {"analyzer": analyzer, key: ngrams, "min_df": min_df, "sublinear_tf": sublinear, "idf": idf,
-              "norm": "joint" if norm else "none"}
+              "norm": "joint" if norm else "none", "symbols": symbols, "min_word_len": 1 if symbols else 2}
     return {"name": name, "config": config, "texts": texts, "rows": rows(x, v.get_feature_names_out())}
 
 
@@ -87,7 +89,7 @@ def joined(name, texts, norm):
     x = sparse.hstack([word.fit_transform(texts), char.fit_transform(texts)]).tocsr()
     x = normalize(x) if norm == "joint" else x / np.sqrt(2)
     names = ["word:" + n for n in word.get_feature_names_out()] + ["char:" + n for n in char.get_feature_names_out()]
-    config = {"analyzer": "word+char", "min_df": 2, "norm": norm}
+    config = {"analyzer": "word+char", "min_df": 2, "norm": norm, "symbols": False, "min_word_len": 2}
     return {"name": name, "config": config, "texts": texts, "rows": rows(x, names)}
 
 
@@ -97,8 +99,11 @@ def weights():
 
 
 MARKS = r"\w[\w\u0300-\u036f]+"  # \w of Python leaves combining marks out
+SYMBOLS = r"\w[\w\u0300-\u036f]*|[^\w\s\u0300-\u036f\u200d\ufe0f]"
 json.dump({
     "texts": [
+        single("english words and symbols", ENGLISH, "word", (1, 2), symbols=True),
+        single("unicode words and symbols", UNICODE, "word", (1, 2), symbols=True),
         single("english words", ENGLISH, "word", (1, 2)),
         single("english words min-df 2", ENGLISH, "word", (1, 2), 2),
         single("english words 2-3 plain counts", ENGLISH, "word", (2, 3), 1, False, False, None),

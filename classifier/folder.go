@@ -1,0 +1,356 @@
+package classifier
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+
+	"gputrain/backend"
+	"gputrain/checkpoint"
+	"gputrain/decide"
+	"gputrain/features"
+	"gputrain/model"
+	"gputrain/sparse"
+)
+
+// The files of a model folder.
+const (
+	modelFile        = "model.json"
+	labelsFile       = "labels.txt"
+	featuresFile     = "features.json"
+	featuresDataFile = "features.safetensors"
+	weightsFile      = "weights.safetensors"
+	countsTensor     = "label_counts"
+)
+
+// document is model.json.
+type document struct {
+	Info  Info         `json:"info"`
+	Rule  decide.Rule  `json:"decision"`
+	Model model.Config `json:"model"`
+}
+
+// Save writes the model folder, in one step: an earlier model there stays whole until the new one is.
+func (c *Classifier) Save(dir string) error {
+	files, err := c.Files()
+	if err != nil {
+		return err
+	}
+	return checkpoint.Write(dir, files)
+}
+
+// Files returns the files of the model folder.
+func (c *Classifier) Files() (checkpoint.Files, error) {
+	weights, err := c.Model.Weights()
+	if err != nil {
+		return nil, err
+	}
+	return c.FilesWith(weights)
+}
+
+// FilesWith is Files with other weights of the same model.
+func (c *Classifier) FilesWith(weights []model.Tensor) (checkpoint.Files, error) {
+	tensors, err := Tensors(weights)
+	if err != nil {
+		return nil, err
+	}
+	tensors = append(tensors, checkpoint.NewTensor(countsTensor, c.LabelCounts, len(c.LabelCounts)))
+	files := checkpoint.Files{
+		modelFile:   checkpoint.JSON(document{c.Info, c.Rule, c.Model.Config()}),
+		weightsFile: checkpoint.TensorFile(tensors, nil),
+		labelsFile: func(w io.Writer) error {
+			b := bufio.NewWriter(w)
+			for _, l := range c.Labels {
+				b.WriteString(l)
+				b.WriteByte('\n')
+			}
+			return b.Flush()
+		},
+	}
+	if c.Encoder != nil {
+		config, state, err := c.Encoder.State()
+		if err != nil {
+			return nil, err
+		}
+		data, err := stateTensors(state)
+		if err != nil {
+			return nil, err
+		}
+		files[featuresFile] = func(w io.Writer) error { _, err := w.Write(config); return err }
+		files[featuresDataFile] = checkpoint.TensorFile(data, nil)
+	}
+	return files, nil
+}
+
+// Tensors converts a model's host copies for checkpoint.
+func Tensors(in []model.Tensor) ([]checkpoint.Tensor, error) {
+	out := make([]checkpoint.Tensor, 0, len(in)+1)
+	for _, t := range in {
+		c, err := newTensor(t.Name, t.Data, t.Shape)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+func stateTensors(state map[string]any) ([]checkpoint.Tensor, error) {
+	var out []checkpoint.Tensor
+	for name, data := range state {
+		t, err := newTensor(name, data, nil)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// newTensor makes a checkpoint tensor of a slice; a nil shape means one dimension.
+func newTensor(name string, data any, shape []int) (checkpoint.Tensor, error) {
+	switch d := data.(type) {
+	case []float32:
+		return typed(name, d, shape), nil
+	case []int32:
+		return typed(name, d, shape), nil
+	case []int64:
+		return typed(name, d, shape), nil
+	case []uint64:
+		return typed(name, d, shape), nil
+	case []uint8:
+		return typed(name, d, shape), nil
+	}
+	return checkpoint.Tensor{}, fmt.Errorf("classifier: tensor %q of unknown type %T", name, data)
+}
+
+func typed[E checkpoint.Element](name string, data []E, shape []int) checkpoint.Tensor {
+	if shape == nil {
+		shape = []int{len(data)}
+	}
+	return checkpoint.NewTensor(name, data, shape...)
+}
+
+// LookupIn finds the tensors of open files by name, for model.Restore and ModelFrom.
+func LookupIn(files ...*checkpoint.File) model.Lookup {
+	return func(name string) (any, bool) {
+		for _, f := range files {
+			if t, err := f.Tensor(name); err == nil {
+				data, err := values(f, name, t.DType)
+				return data, err == nil
+			}
+		}
+		return nil, false
+	}
+}
+
+// LookupAmong finds host copies by name.
+func LookupAmong(tensors []model.Tensor) model.Lookup {
+	return func(name string) (any, bool) {
+		for _, t := range tensors {
+			if t.Name == name {
+				return t.Data, true
+			}
+		}
+		return nil, false
+	}
+}
+
+// Load reads a model folder and builds its model on the device. Errors wrap checkpoint.ErrNotModel, ErrCorrupt or ErrVersion where
+// the folder is at fault.
+func Load(dir string, dev backend.Device) (*Classifier, error) {
+	folder, err := checkpoint.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	c, err := load(folder, dev)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	return c, nil
+}
+
+func load(folder *checkpoint.Folder, dev backend.Device) (*Classifier, error) {
+	var doc document
+	if err := folder.ReadJSON(modelFile, &doc); err != nil {
+		return nil, err
+	}
+	corrupt := func(err error) error { return fmt.Errorf("%w: %w", checkpoint.ErrCorrupt, err) }
+	if err := doc.Rule.Validate(doc.Model.Labels); err != nil {
+		return nil, corrupt(err)
+	}
+	c := &Classifier{Info: doc.Info, Rule: doc.Rule}
+	var err error
+	if c.Labels, err = readLabels(folder); err != nil {
+		return nil, err
+	}
+	if len(c.Labels) != doc.Model.Labels {
+		return nil, corrupt(fmt.Errorf("%d labels for a model of %d", len(c.Labels), doc.Model.Labels))
+	}
+	if folder.Has(featuresFile) {
+		if c.Encoder, err = readEncoder(folder); err != nil {
+			return nil, corrupt(err)
+		}
+	}
+	weights, err := folder.Tensors(weightsFile)
+	if err != nil {
+		return nil, err
+	}
+	defer weights.Close()
+	counts, _, err := weights.Int64(countsTensor)
+	if err != nil {
+		return nil, corrupt(err)
+	}
+	if len(counts) != len(c.Labels) {
+		return nil, corrupt(fmt.Errorf("counts of %d labels for a model of %d", len(counts), len(c.Labels)))
+	}
+	c.LabelCounts = append([]int64(nil), counts...)
+	for i, p := range doc.Model.Parts {
+		if p.Sparse() && (c.Encoder == nil || c.Encoder.Features() != p.Inputs) {
+			return nil, corrupt(fmt.Errorf("part %d reads %d features, which features.json does not make", i, p.Inputs))
+		}
+	}
+	c.Model, err = ModelFrom(dev, doc.Model, nil, LookupIn(weights), 0)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// ModelFrom builds a model with the weights, and with steps > 0 also the optimiser state, that find finds. The sparse weights of part
+// i keep all places of patterns[i], if there is one, and else only those that are stored.
+func ModelFrom(dev backend.Device, cfg model.Config, patterns []*sparse.CSR, find model.Lookup, steps int64) (*model.Model, error) {
+	tables := make([]*sparse.CSR, len(cfg.Parts))
+	for i, p := range cfg.Parts {
+		if p.Kind != model.Table {
+			continue
+		}
+		w, err := findCSR(find, fmt.Sprintf("part%d", i), cfg.Labels)
+		if err != nil {
+			return nil, err
+		}
+		if i < len(patterns) && patterns[i] != nil {
+			if w, err = spread(patterns[i], w); err != nil {
+				return nil, err
+			}
+		}
+		tables[i] = w
+	}
+	m, err := model.New(dev, cfg, tables, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Restore(find, steps); err != nil {
+		m.Close()
+		return nil, fmt.Errorf("%w: %w", checkpoint.ErrCorrupt, err)
+	}
+	return m, nil
+}
+
+// findCSR puts together sparse weights as model.Weights names them.
+func findCSR(find model.Lookup, name string, labels int) (*sparse.CSR, error) {
+	indptr, _ := find(name + ".indptr")
+	indices, _ := find(name + ".indices")
+	values, _ := find(name + ".values")
+	w := &sparse.CSR{Cols: labels}
+	var ok [3]bool
+	w.Indptr, ok[0] = indptr.([]int64)
+	w.Indices, ok[1] = indices.([]int32)
+	w.Values, ok[2] = values.([]float32)
+	if ok != [3]bool{true, true, true} {
+		return nil, fmt.Errorf("%w: sparse weights %q are missing or of a wrong type", checkpoint.ErrCorrupt, name)
+	}
+	if err := w.Check(); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", checkpoint.ErrCorrupt, name, err)
+	}
+	return w, nil
+}
+
+// spread returns the pattern with the values of w, and zeros where w has none.
+func spread(pattern, w *sparse.CSR) (*sparse.CSR, error) {
+	out := &sparse.CSR{Cols: pattern.Cols, Indptr: pattern.Indptr, Indices: pattern.Indices, Values: make([]float32, pattern.NNZ())}
+	if w.Rows() != pattern.Rows() {
+		return nil, fmt.Errorf("%w: sparse weights of %d features, the data has %d", checkpoint.ErrCorrupt, w.Rows(), pattern.Rows())
+	}
+	for f := range w.Rows() {
+		ids, values := w.Row(f)
+		places, _ := pattern.Row(f)
+		at := 0
+		for q, k := range ids {
+			for at < len(places) && places[at] < k {
+				at++
+			}
+			if at == len(places) || places[at] != k {
+				return nil, fmt.Errorf("%w: a weight of feature %d and label %d, which do not occur together in the data", checkpoint.ErrCorrupt, f, k)
+			}
+			out.Values[pattern.Indptr[f]+int64(at)] = values[q]
+		}
+	}
+	return out, nil
+}
+
+func readLabels(folder *checkpoint.Folder) ([]string, error) {
+	f, err := folder.Open(labelsFile)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(f)
+	if err != nil {
+		return nil, err
+	}
+	s := strings.TrimSuffix(string(text), "\n")
+	if s == "" {
+		return nil, fmt.Errorf("%w: labels.txt is empty", checkpoint.ErrCorrupt)
+	}
+	return strings.Split(s, "\n"), nil
+}
+
+// readEncoder leaves the file of tensors open: the encoder keeps views of them.
+func readEncoder(folder *checkpoint.Folder) (features.Encoder, error) {
+	f, err := folder.Open(featuresFile)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	config, err := io.ReadAll(f)
+	if err != nil {
+		return nil, err
+	}
+	data, err := folder.Tensors(featuresDataFile)
+	if err != nil {
+		return nil, err
+	}
+	tensors := map[string]any{}
+	for _, name := range data.Names() {
+		t, err := data.Tensor(name)
+		if err != nil {
+			return nil, err
+		}
+		if tensors[name], err = values(data, name, t.DType); err != nil {
+			return nil, err
+		}
+	}
+	return features.FromState(config, tensors)
+}
+
+// values returns a view of a tensor's elements.
+func values(f *checkpoint.File, name string, t checkpoint.DType) (any, error) {
+	switch t {
+	case checkpoint.F32:
+		return slice(f.Float32(name))
+	case checkpoint.I32:
+		return slice(f.Int32(name))
+	case checkpoint.I64:
+		return slice(f.Int64(name))
+	case checkpoint.U64:
+		return slice(f.Uint64(name))
+	case checkpoint.U8:
+		return slice(f.Uint8(name))
+	}
+	return nil, fmt.Errorf("tensor %q has the type %s", name, t)
+}
+
+func slice[E any](s []E, _ []int, err error) (any, error) { return s, err }

@@ -1,0 +1,19 @@
+package gpu
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"gputrain/backend"
+)
+
+func TestUnavailable(t *testing.T) {
+	_, openErr := Open(0)
+	_, listErr := Devices()
+	for _, err := range []error{openErr, listErr} {
+		if !errors.Is(err, backend.ErrUnavailable) || !strings.Contains(err.Error(), "--device cpu") {
+			t.Errorf("error %v: want ErrUnavailable and what to do", err)
+		}
+	}
+}

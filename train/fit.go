@@ -1,0 +1,248 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"gputrain/classifier"
+	"gputrain/data"
+	"gputrain/decide"
+	"gputrain/metrics"
+	"gputrain/model"
+	"gputrain/optim"
+	"gputrain/sparse"
+)
+
+// DivergedError reports a loss that is no longer a finite number.
+type DivergedError struct {
+	Phase string
+	Step  int64
+	Loss  float64
+	LR    float64
+}
+
+func (e *DivergedError) Error() string {
+	return fmt.Sprintf("training diverged: %s, step %d: the loss is %v at step size %g; try a smaller --lr", e.Phase, e.Step, e.Loss, e.LR)
+}
+
+// rankDepth is how many of a row's best labels are kept on validation rows: rules decide among these.
+const rankDepth = 100
+
+// phase is one training run of a recipe: on some rows, with one step size, with or without validation.
+type phase struct {
+	name   string
+	lr     float64
+	epochs int // where the schedule ends
+	stop   int // after this many epochs, at most epochs
+	rows   []int
+	valid  *validation // nil: none
+	seed   uint64
+}
+
+// validation is the rows by which choices are made.
+type validation struct {
+	enc   classifier.Encoded
+	rows  []int // of enc; nil means all
+	truth *sparse.CSR
+}
+
+// outcome is what a phase found. It is stored in checkpoints.
+type outcome struct {
+	LR       float64        `json:"lr"`
+	Epochs   int            `json:"epochs"`  // trained
+	Epoch    int            `json:"epoch"`   // the best, from 1; the last where there is no validation
+	Value    float64        `json:"value"`   // of the metric, there, and likewise the next three
+	Metrics  metrics.Result `json:"metrics"` // under the rule
+	Rule     decide.Rule    `json:"rule"`
+	Report   decide.Report  `json:"report"`
+	Diverged bool           `json:"diverged,omitempty"`
+}
+
+// fitter carries what all phases of a run share.
+type fitter struct {
+	opt    Options
+	recipe recipe
+	enc    classifier.Encoded
+	y      *sparse.CSR
+	cls    *classifier.Classifier // with the model of the current phase
+	emit   func(Event)
+	save   func(p phase, s position) error // writes a checkpoint
+	late   func() bool                     // the time is up
+	every  int
+}
+
+// position is how far a phase is: what a checkpoint holds beside the weights.
+type position struct {
+	Epoch    int            `json:"epoch"`    // complete ones
+	Batch    int            `json:"batch"`    // complete ones of the next epoch
+	LossSum  float64        `json:"loss_sum"` // of the rows of those
+	LossRows int            `json:"loss_rows"`
+	Best     outcome        `json:"best"` // the latest epoch whose value is as good as the top, up to noise
+	Top      float64        `json:"top"`  // the highest value
+	weights  []model.Tensor // at the best epoch, where they are needed
+}
+
+// fit trains one phase from a position on and returns the outcome. The classifier then has the weights of the last epoch, and the
+// position those of the best where keep asks for them. Interruption writes a checkpoint and returns the context's cause.
+func (f *fitter) fit(ctx context.Context, p phase, at *position, keep bool) error {
+	size := f.recipe.config.BatchSize
+	batches, err := data.NewBatches(f.enc.X, f.enc.V, f.y, p.rows, size)
+	if err != nil {
+		return err
+	}
+	perEpoch := int64(batches.Len())
+	schedule := optim.Schedule{
+		LR: p.lr, Total: perEpoch * int64(p.epochs), Decay: optim.Linear,
+		Warmup: int64(f.recipe.warmup * float64(perEpoch) * float64(p.epochs)),
+	}
+	total, began, begunAt := int64(len(p.rows))*int64(p.stop), time.Now(), int64(at.Epoch)*int64(len(p.rows))+int64(at.Batch*size)
+	lastTick := began
+	m := f.cls.Model
+	for at.Epoch < p.stop {
+		epochBegan, first := time.Now(), at.Batch
+		for b := range batches.Epoch(ctx, p.seed, at.Epoch, at.Batch) {
+			step := int64(at.Epoch)*perEpoch + int64(at.Batch) + 1
+			if err := m.Step(modelBatch(b), schedule.At(step).LR, p.lr); err != nil {
+				return err
+			}
+			at.Batch++
+			if now := time.Now(); now.Sub(lastTick) > 200*time.Millisecond {
+				lastTick = now
+				if err := f.addLoss(p, at, schedule.At(step).LR); err != nil {
+					return err
+				}
+				done := int64(at.Epoch)*int64(len(p.rows)) + min(int64(at.Batch*size), int64(len(p.rows)))
+				f.emit(Event{Progress: &Progress{Phase: p.name, Done: done, Total: total, Rate: rate(done-begunAt, now.Sub(began))}})
+				if f.late() {
+					break
+				}
+			}
+		}
+		if err := f.addLoss(p, at, schedule.At(int64(at.Epoch)*perEpoch+int64(at.Batch)).LR); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			if err := f.save(p, *at); err != nil {
+				return err
+			}
+			return context.Cause(ctx)
+		}
+		line := Epoch{Phase: p.name, Epoch: at.Epoch + 1, Epochs: p.stop, Seconds: time.Since(epochBegan).Seconds()}
+		if at.LossRows > 0 {
+			line.Loss = at.LossSum / float64(at.LossRows)
+		}
+		line.Rate = rate(int64(min((at.Batch-first)*size, len(p.rows))), time.Since(epochBegan))
+		at.Epoch, at.Batch, at.LossSum, at.LossRows = at.Epoch+1, 0, 0, 0
+		if p.valid == nil {
+			at.Best = outcome{LR: p.lr, Epoch: at.Epoch}
+		} else {
+			now, err := f.validate(ctx, p)
+			if err != nil {
+				return err
+			}
+			line.Metrics = now.Metrics
+			now.Epoch = at.Epoch
+			if r := f.noise(now, p.valid); at.Best.Epoch == 0 || now.Value > at.Top-r {
+				line.Best = true
+				at.Best = now
+				at.Top = max(at.Top, now.Value)
+				if keep {
+					if at.weights, err = m.Weights(); err != nil {
+						return err
+					}
+				}
+			}
+		}
+		at.Best.Epochs = at.Epoch
+		done := int64(at.Epoch) * int64(len(p.rows))
+		if r := rate(done-begunAt, time.Since(began)); r > 0 {
+			line.ETA = float64(total-done) / r
+		}
+		f.emit(Event{Epoch: &line})
+		if f.late() || f.recipe.patience > 0 && p.valid != nil && at.Epoch-at.Best.Epoch >= f.recipe.patience {
+			break
+		}
+		if f.every > 0 && at.Epoch%f.every == 0 && at.Epoch < p.stop {
+			if err := f.save(p, *at); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// noise is the difference of two values of the metric that says nothing.
+func (f *fitter) noise(o outcome, v *validation) float64 {
+	return 0.5 * math.Sqrt(o.Value*(1-o.Value)/float64(v.truth.Rows()))
+}
+
+func modelBatch(b *data.Batch) model.Batch {
+	m := model.Batch{Rows: len(b.Rows), X: b.X, Y: b.Y}
+	if b.V != nil {
+		m.V = b.V.Data().([]float32)
+	}
+	return m
+}
+
+func rate(rows int64, d time.Duration) float64 {
+	if d <= 0 {
+		return 0
+	}
+	return float64(rows) / d.Seconds()
+}
+
+// addLoss takes the loss of the steps since the last call from the device, and refuses one that is not finite.
+func (f *fitter) addLoss(p phase, at *position, lr float64) error {
+	sum, rows, err := f.cls.Model.Loss()
+	if err != nil {
+		return err
+	}
+	if math.IsNaN(sum) || math.IsInf(sum, 0) {
+		return &DivergedError{Phase: p.name, Step: f.cls.Model.Steps(), Loss: sum / float64(rows), LR: lr}
+	}
+	at.LossSum += sum
+	at.LossRows += rows
+	return nil
+}
+
+// validate scores the validation rows, tunes the decision rule on them, and returns the metrics under that rule.
+func (f *fitter) validate(ctx context.Context, p phase) (outcome, error) {
+	o := outcome{LR: p.lr}
+	v := decide.Validation{Truth: p.valid.truth, Labels: len(f.cls.Labels)}
+	err := f.cls.RankEncoded(ctx, p.valid.enc, p.valid.rows, rankDepth, func(_ int, cands []decide.Candidate) error {
+		v.Rows = append(v.Rows, append([]decide.Candidate(nil), cands...))
+		return nil
+	})
+	if err != nil {
+		return o, err
+	}
+	if o.Rule, o.Report, err = decide.Choose(v, f.opt.MinLabels); err != nil {
+		return o, err
+	}
+	if o.Metrics, err = evaluate(f.cls, v, o.Rule); err != nil {
+		return o, err
+	}
+	o.Value, err = o.Metrics.Value(f.opt.Metric)
+	return o, err
+}
+
+// evaluate computes the metrics of scored rows under a rule.
+func evaluate(c *classifier.Classifier, v decide.Validation, rule decide.Rule) (metrics.Result, error) {
+	e, err := metrics.New(metrics.Options{Labels: len(c.Labels), TrainCounts: c.LabelCounts, TrainRows: c.Info.TrainRows})
+	if err != nil {
+		return nil, err
+	}
+	var ranked, decided []int32
+	for i, cands := range v.Rows {
+		truth, _ := v.Truth.Row(i)
+		ranked = ranked[:0]
+		for _, k := range cands[:min(len(cands), e.Depth())] {
+			ranked = append(ranked, k.Label)
+		}
+		decided = rule.Decide(decided[:0], cands)
+		e.Add(truth, ranked, decided)
+	}
+	return e.Result(), nil
+}

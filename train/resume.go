@@ -1,0 +1,175 @@
+package train
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/cespare/xxhash/v2"
+
+	"gputrain/checkpoint"
+	"gputrain/classifier"
+	"gputrain/model"
+	"gputrain/sparse"
+)
+
+// The files of a checkpoint folder.
+const (
+	stateFile     = "checkpoint.json"
+	weightsFile   = "weights.safetensors"
+	optimizerFile = "optimizer.safetensors"
+	bestFile      = "best.safetensors"   // the best weights of the phase so far
+	earlierFile   = "chosen.safetensors" // the best weights of the phases before
+)
+
+// state is what a checkpoint holds beside weights: what the run was given, the phases that are done, and the position in the
+// next one.
+type state struct {
+	Options  Options   `json:"options"`
+	Data     string    `json:"data"` // fingerprint
+	Done     []outcome `json:"done"`
+	Position position  `json:"position"`
+	Steps    int64     `json:"steps"` // of the model
+}
+
+// checkpoint writes where a phase is.
+func (r *runner) checkpoint(_ phase, at position) error {
+	s := r.state
+	s.Options, s.Data, s.Position, s.Steps = r.opt, r.fingerprint(), at, r.cls.Model.Steps()
+	weights, err := r.cls.Model.Weights()
+	if err != nil {
+		return err
+	}
+	optimizer, err := r.cls.Model.State()
+	if err != nil {
+		return err
+	}
+	files := checkpoint.Files{stateFile: checkpoint.JSON(s)}
+	for name, tensors := range map[string][]model.Tensor{weightsFile: weights, optimizerFile: optimizer, bestFile: at.weights, earlierFile: r.best} {
+		t, err := classifier.Tensors(tensors)
+		if err != nil {
+			return err
+		}
+		files[name] = checkpoint.TensorFile(t, nil)
+	}
+	n := at.Epoch + 1
+	for _, o := range s.Done {
+		n += o.Epochs
+	}
+	if err := r.checkpoints.Write(n, 0, files); err != nil {
+		return err
+	}
+	r.note("checkpoint", "%s", r.checkpoints.Path(n))
+	return nil
+}
+
+// resume reads the newest checkpoint.
+func (r *runner) resume() error {
+	if !r.opt.Resume {
+		return nil
+	}
+	folder, _, skipped, err := r.checkpoints.Latest()
+	for _, bad := range skipped {
+		r.note("warning", "checkpoint passed over: %v", bad)
+	}
+	if err != nil {
+		return err
+	}
+	if folder == nil {
+		return fmt.Errorf("%w: no checkpoint in %s to resume from", checkpoint.ErrNotModel, r.checkpoints.Dir)
+	}
+	if err := folder.ReadJSON(stateFile, &r.state); err != nil {
+		return err
+	}
+	if r.state.Data != r.fingerprint() {
+		return fmt.Errorf("%w: %s was written for other data; give the same files, or train without --resume", checkpoint.ErrNotModel, folder.Dir())
+	}
+	was, _ := json.Marshal(r.state.Options)
+	now, _ := json.Marshal(r.opt)
+	if string(was) != string(now) {
+		return fmt.Errorf("%w: %s was written with other options: %s, now %s", checkpoint.ErrNotModel, folder.Dir(), was, now)
+	}
+	earlier, err := readTensors(folder, earlierFile)
+	if err != nil {
+		return err
+	}
+	r.best, r.resumed = earlier, folder
+	r.note("checkpoint", "going on from %s", folder.Dir())
+	return nil
+}
+
+// restore builds the model as the checkpoint has it, and sets the position.
+func (r *runner) restore(patterns []*sparse.CSR, at *position) (*model.Model, error) {
+	folder := r.resumed
+	r.resumed = nil
+	defer folder.Close()
+	*at = r.state.Position
+	var err error
+	if at.weights, err = readTensors(folder, bestFile); err != nil {
+		return nil, err
+	}
+	weights, err := folder.Tensors(weightsFile)
+	if err != nil {
+		return nil, err
+	}
+	defer weights.Close()
+	optimizer, err := folder.Tensors(optimizerFile)
+	if err != nil {
+		return nil, err
+	}
+	defer optimizer.Close()
+	return classifier.ModelFrom(r.dev, r.recipe.config, patterns, classifier.LookupIn(weights, optimizer), r.state.Steps)
+}
+
+// readTensors copies the tensors of a file; nil if it has none.
+func readTensors(folder *checkpoint.Folder, name string) ([]model.Tensor, error) {
+	f, err := folder.Tensors(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	find := classifier.LookupIn(f)
+	var out []model.Tensor
+	for _, n := range f.Names() {
+		t, err := f.Tensor(n)
+		if err != nil {
+			return nil, err
+		}
+		data, ok := find(n)
+		if !ok {
+			return nil, fmt.Errorf("%w: %s: tensor %q of type %s", checkpoint.ErrCorrupt, name, n, t.DType)
+		}
+		switch d := data.(type) { // views end with the file
+		case []float32:
+			data = slices.Clone(d)
+		case []int32:
+			data = slices.Clone(d)
+		case []int64:
+			data = slices.Clone(d)
+		}
+		out = append(out, model.Tensor{Name: n, Shape: t.Shape, Data: data})
+	}
+	return out, nil
+}
+
+// fingerprint tells training data apart.
+func (r *runner) fingerprint() string {
+	h := xxhash.New()
+	for _, m := range []*sparse.CSR{r.enc.X, r.y} {
+		if m == nil {
+			continue
+		}
+		_ = binary.Write(h, binary.LittleEndian, int64(m.Cols))
+		_ = binary.Write(h, binary.LittleEndian, m.Indptr)
+		_ = binary.Write(h, binary.LittleEndian, m.Indices)
+		_ = binary.Write(h, binary.LittleEndian, m.Values)
+	}
+	if r.enc.V != nil {
+		_ = binary.Write(h, binary.LittleEndian, r.enc.V.Data().([]float32))
+	}
+	for _, l := range r.cls.Labels {
+		_, _ = h.WriteString(l + "\n")
+	}
+	return fmt.Sprintf("%016x", h.Sum64())
+}
