@@ -28,7 +28,8 @@ type Options struct {
 type Report struct {
 	CopyGBs    float64 `json:"copy_gb_s"` // bytes read plus bytes written by one thread that copies host memory
 	Loss       []Loss  `json:"loss"`
-	GemmGFlops float64 `json:"gemm_gflops"` // wall; of the product that the head of Step needs
+	GemmGFlops float64 `json:"gemm_gflops"`     // a second of wall time; of the product that the head of Step needs
+	GemmCPU    float64 `json:"gemm_gflops_cpu"` // a second of CPU time
 	Step       []Step  `json:"step"`
 }
 
@@ -105,7 +106,7 @@ func Run(dev backend.Device, opt Options) (*Report, error) {
 	}
 	tell("gemm")
 	var err error
-	if r.GemmGFlops, err = measureGemm(dev, headRows, head[0], head[1]); err != nil {
+	if r.GemmGFlops, r.GemmCPU, err = measureGemm(dev, headRows, head[0], head[1]); err != nil {
 		return nil, err
 	}
 	for _, kind := range []loss.Kind{loss.Unified, loss.SquaredHinge} {
@@ -218,7 +219,7 @@ func measureLoss(dev backend.Device, spec loss.Spec, rows, labels int) (Loss, er
 }
 
 // measureGemm multiplies rows×inputs by the transpose of labels×inputs.
-func measureGemm(dev backend.Device, rows, inputs, labels int) (gflops float64, err error) {
+func measureGemm(dev backend.Device, rows, inputs, labels int) (perWall, perCPU float64, err error) {
 	matrix := func(rows, cols int) (m backend.Matrix) {
 		if err != nil {
 			return m
@@ -238,7 +239,7 @@ func measureGemm(dev backend.Device, rows, inputs, labels int) (gflops float64, 
 	var all []spent
 	for range repetitions + 1 {
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		var s spent
 		s, err = clock(func() error {
@@ -249,7 +250,8 @@ func measureGemm(dev backend.Device, rows, inputs, labels int) (gflops float64, 
 		})
 		all = append(all, s)
 	}
-	return 2 * float64(rows) * float64(inputs) * float64(labels) / median(all[1:], byWall) / 1e9, err
+	gflop := 2 * float64(rows) * float64(inputs) * float64(labels) / 1e9
+	return gflop / median(all[1:], byWall), gflop / max(median(all[1:], byCPU), 1e-9), err
 }
 
 func measureStep(dev backend.Device, spec loss.Spec, rows, inputs, labels int) (Step, error) {

@@ -35,7 +35,7 @@ func TestRun(t *testing.T) {
 		}
 	}
 	positive("copy", r.CopyGBs)
-	positive("gemm", r.GemmGFlops)
+	positive("gemm", r.GemmGFlops, r.GemmCPU)
 	for _, l := range r.Loss {
 		positive("loss "+l.Name, l.Seconds, l.CPUSeconds, l.Copies)
 	}

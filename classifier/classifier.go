@@ -5,26 +5,28 @@ package classifier
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 
 	"gorgonia.org/tensor"
 
+	"gputrain/checkpoint"
 	"gputrain/data"
 	"gputrain/decide"
 	"gputrain/features"
-	"gputrain/loss"
 	"gputrain/model"
 	"gputrain/sparse"
 )
 
-// Info is how a classifier was made and what was measured while making it. It is stored for people; only Loss is used.
+// Info is how a classifier was made and what was measured while making it. It is stored for people; only TrainRows (in PSP@k) and the bases
+// of ids are used.
 type Info struct {
 	Made       string             `json:"made"`    // date and time, RFC 3339
 	Program    string             `json:"program"` // name and version
 	Device     string             `json:"device"`
 	TrainRows  int                `json:"train_rows"`
 	ValidRows  int                `json:"valid_rows"`
+	IndexBase  string             `json:"index_base,omitempty"` // where the ids of given sparse features started: "0" or "1"
+	LabelBase  string             `json:"label_base,omitempty"` // likewise those of numbered labels
 	Seed       uint64             `json:"seed"`
 	Epochs     int                `json:"epochs"`
 	LR         float64            `json:"lr"`
@@ -42,8 +44,20 @@ type Classifier struct {
 	Rule        decide.Rule
 	Threads     int // for encoding; 0: all
 
-	scores []float32
-	ids    []int32
+	features *checkpoint.File // that a loaded Encoder reads from
+	scores   []float32
+	ids      []int32
+}
+
+// Close gives back the model's device memory and what a loaded encoder holds.
+func (c *Classifier) Close() {
+	if c.Model != nil {
+		c.Model.Close()
+	}
+	if c.features != nil {
+		c.features.Close()
+	}
+	c.Model, c.Encoder, c.features = nil, nil, nil
 }
 
 // Encoded is rows as the model reads them.
@@ -107,19 +121,23 @@ func EncodeSparse(enc features.Encoder, set *data.Set, threads int) (x *sparse.C
 	}
 }
 
-// Truth returns the labels of a set as ids of the vocabulary. Labels that it lacks get ids from its length on and are returned by
-// name, so that they count as missed.
-func Truth(v *data.Vocabulary, set *data.Set) (truth *sparse.CSR, unseen []string) {
+// Truth returns the labels of a set as positions in labels. Those that are not among them get ids from len(labels) on, so that they
+// count as missed, and are returned by name.
+func Truth(labels []string, set *data.Set) (truth *sparse.CSR, unseen []string) {
+	known := make(map[string]int32, len(labels))
+	for i, name := range labels {
+		known[name] = int32(i)
+	}
 	to := make([]int32, set.Labels.Len())
 	for i, name := range set.Labels.Names() {
-		id, ok := v.ID(name)
+		id, ok := known[name]
 		if !ok {
-			id = v.Len() + len(unseen)
+			id = int32(len(labels) + len(unseen))
 			unseen = append(unseen, name)
 		}
-		to[i] = int32(id)
+		to[i] = id
 	}
-	truth = &sparse.CSR{Cols: v.Len() + len(unseen)}
+	truth = &sparse.CSR{Cols: len(labels) + len(unseen)}
 	var ids []int32
 	for i := range set.Rows() {
 		given, _ := set.Y.Row(i)
@@ -227,23 +245,17 @@ func (c *Classifier) RankEncoded(ctx context.Context, e Encoded, rows []int, dep
 	return nil
 }
 
-// Prob returns the probabilities shown to users: σ(2s) for the unified losses, σ(s) for bce and its kin; for hinge losses σ(2s), which
-// is not calibrated; for softmax the share of e^s among the given candidates.
+// Prob returns the probabilities shown to users, see loss.Spec.Prob; for the softmax losses they are shares among the given
+// candidates.
 func (c *Classifier) Prob(cands []decide.Candidate) []float32 {
-	spec := c.Model.Config().Loss
-	out := make([]float32, len(cands))
-	if spec.Kind != loss.Softmax {
-		for i, k := range cands {
-			out[i] = float32(spec.Prob(float64(k.Score)))
-		}
-		return out
-	}
-	sum := 0.0
-	for _, k := range cands {
-		sum += math.Exp(float64(k.Score - cands[0].Score))
-	}
+	row := make([]float64, len(cands))
 	for i, k := range cands {
-		out[i] = float32(math.Exp(float64(k.Score-cands[0].Score)) / sum)
+		row[i] = float64(k.Score)
+	}
+	c.Model.Config().Loss.Probs(row)
+	out := make([]float32, len(cands))
+	for i, p := range row {
+		out[i] = float32(p)
 	}
 	return out
 }

@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"gputrain/backend"
 	"gputrain/checkpoint"
+	"gputrain/data"
 	"gputrain/decide"
 	"gputrain/features"
 	"gputrain/model"
@@ -46,11 +48,6 @@ func (c *Classifier) Files() (checkpoint.Files, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.FilesWith(weights)
-}
-
-// FilesWith is Files with other weights of the same model.
-func (c *Classifier) FilesWith(weights []model.Tensor) (checkpoint.Files, error) {
 	tensors, err := Tensors(weights)
 	if err != nil {
 		return nil, err
@@ -73,12 +70,12 @@ func (c *Classifier) FilesWith(weights []model.Tensor) (checkpoint.Files, error)
 		if err != nil {
 			return nil, err
 		}
-		data, err := stateTensors(state)
+		tensors, err := stateTensors(state)
 		if err != nil {
 			return nil, err
 		}
 		files[featuresFile] = func(w io.Writer) error { _, err := w.Write(config); return err }
-		files[featuresDataFile] = checkpoint.TensorFile(data, nil)
+		files[featuresDataFile] = checkpoint.TensorFile(tensors, nil)
 	}
 	return files, nil
 }
@@ -165,59 +162,61 @@ func Load(dir string, dev backend.Device) (*Classifier, error) {
 		return nil, err
 	}
 	defer folder.Close()
-	c, err := load(folder, dev)
-	if err != nil {
+	c := &Classifier{}
+	if err := c.load(folder, dev); err != nil {
+		c.Close()
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	return c, nil
 }
 
-func load(folder *checkpoint.Folder, dev backend.Device) (*Classifier, error) {
+func (c *Classifier) load(folder *checkpoint.Folder, dev backend.Device) error {
 	var doc document
 	if err := folder.ReadJSON(modelFile, &doc); err != nil {
-		return nil, err
+		return err
 	}
-	corrupt := func(err error) error { return fmt.Errorf("%w: %w", checkpoint.ErrCorrupt, err) }
+	if err := doc.Model.Validate(); err != nil {
+		return corrupt(err)
+	}
 	if err := doc.Rule.Validate(doc.Model.Labels); err != nil {
-		return nil, corrupt(err)
+		return corrupt(err)
 	}
-	c := &Classifier{Info: doc.Info, Rule: doc.Rule}
+	c.Info, c.Rule = doc.Info, doc.Rule
 	var err error
 	if c.Labels, err = readLabels(folder); err != nil {
-		return nil, err
+		return err
 	}
 	if len(c.Labels) != doc.Model.Labels {
-		return nil, corrupt(fmt.Errorf("%d labels for a model of %d", len(c.Labels), doc.Model.Labels))
+		return corrupt(fmt.Errorf("%d labels for a model of %d", len(c.Labels), doc.Model.Labels))
 	}
 	if folder.Has(featuresFile) {
-		if c.Encoder, err = readEncoder(folder); err != nil {
-			return nil, corrupt(err)
+		if err := c.readEncoder(folder); err != nil {
+			return err
 		}
 	}
 	weights, err := folder.Tensors(weightsFile)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer weights.Close()
 	counts, _, err := weights.Int64(countsTensor)
 	if err != nil {
-		return nil, corrupt(err)
+		return err
 	}
 	if len(counts) != len(c.Labels) {
-		return nil, corrupt(fmt.Errorf("counts of %d labels for a model of %d", len(counts), len(c.Labels)))
+		return corrupt(fmt.Errorf("counts of %d labels for a model of %d", len(counts), len(c.Labels)))
 	}
-	c.LabelCounts = append([]int64(nil), counts...)
+	c.LabelCounts = slices.Clone(counts)
 	for i, p := range doc.Model.Parts {
 		if p.Sparse() && (c.Encoder == nil || c.Encoder.Features() != p.Inputs) {
-			return nil, corrupt(fmt.Errorf("part %d reads %d features, which features.json does not make", i, p.Inputs))
+			return corrupt(fmt.Errorf("part %d reads %d features, which features.json does not make", i, p.Inputs))
 		}
 	}
 	c.Model, err = ModelFrom(dev, doc.Model, nil, LookupIn(weights), 0)
-	if err != nil {
-		return nil, err
-	}
-	return c, nil
+	return err
 }
+
+func corrupt(err error) error { return fmt.Errorf("%w: %w", checkpoint.ErrCorrupt, err) }
 
 // ModelFrom builds a model with the weights, and with steps > 0 also the optimiser state, that find finds. The sparse weights of part
 // i keep all places of patterns[i], if there is one, and else only those that are stored.
@@ -227,7 +226,7 @@ func ModelFrom(dev backend.Device, cfg model.Config, patterns []*sparse.CSR, fin
 		if p.Kind != model.Table {
 			continue
 		}
-		w, err := findCSR(find, fmt.Sprintf("part%d", i), cfg.Labels)
+		w, err := findCSR(find, fmt.Sprintf("part%d", i), p.Inputs, cfg.Labels)
 		if err != nil {
 			return nil, err
 		}
@@ -244,13 +243,13 @@ func ModelFrom(dev backend.Device, cfg model.Config, patterns []*sparse.CSR, fin
 	}
 	if err := m.Restore(find, steps); err != nil {
 		m.Close()
-		return nil, fmt.Errorf("%w: %w", checkpoint.ErrCorrupt, err)
+		return nil, corrupt(err)
 	}
 	return m, nil
 }
 
-// findCSR puts together sparse weights as model.Weights names them.
-func findCSR(find model.Lookup, name string, labels int) (*sparse.CSR, error) {
+// findCSR puts together sparse weights, features × labels, as model.Weights names them.
+func findCSR(find model.Lookup, name string, features, labels int) (*sparse.CSR, error) {
 	indptr, _ := find(name + ".indptr")
 	indices, _ := find(name + ".indices")
 	values, _ := find(name + ".values")
@@ -263,7 +262,10 @@ func findCSR(find model.Lookup, name string, labels int) (*sparse.CSR, error) {
 		return nil, fmt.Errorf("%w: sparse weights %q are missing or of a wrong type", checkpoint.ErrCorrupt, name)
 	}
 	if err := w.Check(); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", checkpoint.ErrCorrupt, name, err)
+		return nil, corrupt(fmt.Errorf("%s: %w", name, err))
+	}
+	if w.Rows() != features {
+		return nil, corrupt(fmt.Errorf("%s: sparse weights of %d features, want %d", name, w.Rows(), features))
 	}
 	return w, nil
 }
@@ -271,9 +273,6 @@ func findCSR(find model.Lookup, name string, labels int) (*sparse.CSR, error) {
 // spread returns the pattern with the values of w, and zeros where w has none.
 func spread(pattern, w *sparse.CSR) (*sparse.CSR, error) {
 	out := &sparse.CSR{Cols: pattern.Cols, Indptr: pattern.Indptr, Indices: pattern.Indices, Values: make([]float32, pattern.NNZ())}
-	if w.Rows() != pattern.Rows() {
-		return nil, fmt.Errorf("%w: sparse weights of %d features, the data has %d", checkpoint.ErrCorrupt, w.Rows(), pattern.Rows())
-	}
 	for f := range w.Rows() {
 		ids, values := w.Row(f)
 		places, _ := pattern.Row(f)
@@ -301,39 +300,41 @@ func readLabels(folder *checkpoint.Folder) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := strings.TrimSuffix(string(text), "\n")
-	if s == "" {
-		return nil, fmt.Errorf("%w: labels.txt is empty", checkpoint.ErrCorrupt)
+	labels, err := data.NewVocabulary(strings.Split(strings.TrimSuffix(string(text), "\n"), "\n"))
+	if err != nil {
+		return nil, corrupt(fmt.Errorf("%s: %w", labelsFile, err))
 	}
-	return strings.Split(s, "\n"), nil
+	return labels.Names(), nil
 }
 
-// readEncoder leaves the file of tensors open: the encoder keeps views of them.
-func readEncoder(folder *checkpoint.Folder) (features.Encoder, error) {
+// readEncoder leaves the file of tensors open until Close: the encoder keeps views of them.
+func (c *Classifier) readEncoder(folder *checkpoint.Folder) error {
 	f, err := folder.Open(featuresFile)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer f.Close()
 	config, err := io.ReadAll(f)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	data, err := folder.Tensors(featuresDataFile)
-	if err != nil {
-		return nil, err
+	if c.features, err = folder.Tensors(featuresDataFile); err != nil {
+		return err
 	}
 	tensors := map[string]any{}
-	for _, name := range data.Names() {
-		t, err := data.Tensor(name)
+	for _, name := range c.features.Names() {
+		t, err := c.features.Tensor(name)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if tensors[name], err = values(data, name, t.DType); err != nil {
-			return nil, err
+		if tensors[name], err = values(c.features, name, t.DType); err != nil {
+			return corrupt(err)
 		}
 	}
-	return features.FromState(config, tensors)
+	if c.Encoder, err = features.FromState(config, tensors); err != nil {
+		return corrupt(err)
+	}
+	return nil
 }
 
 // values returns a view of a tensor's elements.

@@ -12,6 +12,9 @@ type Candidate struct {
 	Score float32
 }
 
+// Depth is how many of a row's best labels are scored where a rule is tuned or applied: labels beyond them are never decided.
+const Depth = 100
+
 // valid tells whether the label may be decided at all: scores that are NaN or −Inf (excluded labels, padding) never are.
 func (c Candidate) valid() bool { return c.Score > float32(math.Inf(-1)) }
 

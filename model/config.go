@@ -5,6 +5,8 @@ package model
 import (
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 
 	"gputrain/backend"
 	"gputrain/loss"
@@ -57,12 +59,19 @@ type Config struct {
 // maxLogitBytes bounds the batch×labels logits that are held at a time.
 const maxLogitBytes = 256 << 20
 
-func (c *Config) validate() error {
+// maxSize bounds each dimension: ids are int32, and the product of two dimensions does not overflow.
+const maxSize = math.MaxInt32
+
+// Validate returns an error that names what no model can be built from.
+func (c *Config) Validate() error {
 	if c.Labels < 1 {
 		return errors.New("model: no labels")
 	}
 	if c.BatchSize < 1 {
 		return fmt.Errorf("model: batch size %d, want at least 1", c.BatchSize)
+	}
+	if max(c.Labels, c.BatchSize) > maxSize {
+		return fmt.Errorf("model: %d labels, batch size %d: want at most %d", c.Labels, c.BatchSize, maxSize)
 	}
 	if len(c.Parts) == 0 {
 		return errors.New("model: no parts")
@@ -70,11 +79,20 @@ func (c *Config) validate() error {
 	if err := c.Loss.Validate(); err != nil {
 		return err
 	}
+	if c.BiasRule.Kind != "" {
+		if err := c.checkRule(c.BiasRule, true); err != nil {
+			return fmt.Errorf("model: bias: %w", err)
+		}
+	}
+	vectorDim := 0
 	for i, p := range c.Parts {
+		if err := c.checkRule(p.Rule, p.Kind == Linear); err != nil {
+			return fmt.Errorf("model: part %d: %w", i, err)
+		}
 		switch p.Kind {
 		case Table:
-			if p.Rule.Kind != optim.SGD || p.Rule.Momentum != 0 {
-				return fmt.Errorf("model: part %d: sparse weights are trained by plain sgd, not by %s", i, p.Rule.Kind)
+			if !plainSGD(p.Rule) {
+				return fmt.Errorf("model: part %d: sparse weights are trained by plain sgd, not by %+v", i, p.Rule)
 			}
 			if !c.Loss.SparseGrad() {
 				return fmt.Errorf("model: part %d: sparse weights need a hinge loss, not %s: its gradient reaches every label", i, c.Loss.Kind)
@@ -89,22 +107,37 @@ func (c *Config) validate() error {
 				return fmt.Errorf("model: part %d: an embed part needs the embedding's width in hidden", i)
 			}
 		case Dense:
+			if vectorDim != 0 && vectorDim != p.Inputs {
+				return fmt.Errorf("model: part %d reads vectors of %d dimensions, another part %d", i, p.Inputs, vectorDim)
+			}
+			vectorDim = p.Inputs
 		default:
 			return fmt.Errorf("model: part %d: unknown kind %q", i, p.Kind)
 		}
-		if p.Inputs < 1 {
-			return fmt.Errorf("model: part %d: %d inputs", i, p.Inputs)
+		if p.Inputs < 1 || p.Inputs > maxSize {
+			return fmt.Errorf("model: part %d: %d inputs, want 1 to %d", i, p.Inputs, maxSize)
 		}
-		if p.Dropout < 0 || p.Dropout >= 1 {
+		if !(p.Dropout >= 0 && p.Dropout < 1) {
 			return fmt.Errorf("model: part %d: dropout %v, want 0 ≤ p < 1", i, p.Dropout)
 		}
+		if known := []backend.Activation{backend.Identity, backend.ReLU, backend.Tanh}; len(p.Hidden) > 0 && !slices.Contains(known, p.Activation) {
+			return fmt.Errorf("model: part %d: unknown activation %q, want one of %q", i, p.Activation, known)
+		}
 		for _, w := range p.Hidden {
-			if w < 1 {
-				return fmt.Errorf("model: part %d: hidden layer of width %d", i, w)
+			if w < 1 || w > maxSize {
+				return fmt.Errorf("model: part %d: hidden layer of width %d, want 1 to %d", i, w, maxSize)
 			}
 		}
 	}
 	return nil
+}
+
+// checkRule checks an optimiser; chunked says that its weights are stepped chunk by chunk of their columns, the labels.
+func (c *Config) checkRule(r optim.Rule, chunked bool) error {
+	if chunked && r.Kind == optim.RowAdagrad && len(c.chunks()) > 1 {
+		return fmt.Errorf("%s needs the gradient of a whole row at once, and %d labels are computed in %d chunks", r.Kind, c.Labels, len(c.chunks()))
+	}
+	return r.Validate()
 }
 
 // chunks returns the label ranges that are computed at a time.

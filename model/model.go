@@ -1,6 +1,7 @@
 package model
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -66,7 +67,7 @@ type Model struct {
 // New builds a model. Patterns gives, for each part of kind Table, the sparse weights to start from (features × labels;
 // nil values mean zeros); other entries are ignored. Bias is each label's bias to start from; nil means zeros.
 func New(dev backend.Device, cfg Config, patterns []*sparse.CSR, bias []float32) (*Model, error) {
-	if err := cfg.validate(); err != nil {
+	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	if bias != nil && len(bias) != cfg.Labels {
@@ -113,9 +114,6 @@ func (m *Model) build(patterns []*sparse.CSR, bias []float32) (err error) {
 			built = newNetPart(mem, name, p, cfg, m.chunks, seed)
 		}
 		if !p.Sparse() {
-			if m.vectorDim != 0 && m.vectorDim != p.Inputs {
-				return fmt.Errorf("model: part %d reads vectors of %d dimensions, another part %d", i, p.Inputs, m.vectorDim)
-			}
 			m.vectorDim = p.Inputs
 		}
 		m.parts = append(m.parts, built)
@@ -176,6 +174,9 @@ func (m *Model) logits(in inputs, chunk int) (backend.Matrix, error) {
 // Step trains on one batch: gradients of the sum of the rows' losses over BatchSize, and one update of every weight that they
 // reach. Lr is the step size now and peak the schedule's largest. Losses are added up for Loss.
 func (m *Model) Step(b Batch, lr, peak float64) error {
+	if b.Y == nil {
+		return errors.New("model: no targets to train on")
+	}
 	in, err := m.upload(b)
 	if err != nil {
 		return err
@@ -273,8 +274,8 @@ func (m *Model) Loss() (sum float64, rows int, err error) {
 	return sum, rows, m.dev.Upload(m.rowLoss, 0, losses)
 }
 
-// TopK scores a batch and returns the k best labels of each row, best first: scores and ids of row i at [i·k, (i+1)·k). Where there
-// are fewer than k labels, the rest is −Inf and −1. The slices are valid until the next call.
+// TopK scores a batch and fills in the k best labels of each row, best first: scores and ids of row i at [i·k, (i+1)·k). Where there
+// are fewer than k labels, the rest is −Inf and −1.
 func (m *Model) TopK(b Batch, k int, scores []float32, ids []int32) error {
 	in, err := m.upload(b)
 	if err != nil {
@@ -286,6 +287,7 @@ func (m *Model) TopK(b Batch, k int, scores []float32, ids []int32) error {
 	if k > m.depth {
 		m.mem.free(m.topScores)
 		m.mem.free(m.topIDs)
+		m.depth = 0
 		m.topScores = m.mem.alloc(backend.Float32, m.cfg.BatchSize*k)
 		m.topIDs = m.mem.alloc(backend.Int32, m.cfg.BatchSize*k)
 		if m.mem.err != nil {
@@ -340,17 +342,19 @@ func (m *Model) allParams() []*param {
 }
 
 // LogPrior returns the bias at which an untrained model predicts each label with its share of the training rows under the
-// loss's own probability, given the labels' row counts: ½·logit for the unified losses, whose probability is σ(2s), logit
-// otherwise, both with add-half smoothing.
+// loss's own probability, given the labels' row counts: logit/2γ for the unified losses, whose probability is σ(2γs), and logit
+// otherwise (over γ for unified-softmax), with add-half smoothing.
 func LogPrior(spec loss.Spec, counts []int64, rows int) []float32 {
 	bias := make([]float32, len(counts))
-	half := 1.0
+	scale := 1.0
 	switch spec.Kind {
-	case loss.Unified, loss.UnifiedSoftmax, loss.UnifiedM2, loss.UnifiedM3:
-		half = 0.5
+	case loss.Unified, loss.UnifiedM2, loss.UnifiedM3:
+		scale = 1 / (2 * spec.Gamma())
+	case loss.UnifiedSoftmax:
+		scale = 1 / spec.Gamma()
 	}
 	for k, n := range counts {
-		bias[k] = float32(half * math.Log((float64(n)+0.5)/(float64(rows)-float64(n)+0.5)))
+		bias[k] = float32(scale * math.Log((float64(n)+0.5)/(float64(rows)-float64(n)+0.5)))
 	}
 	return bias
 }

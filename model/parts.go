@@ -107,8 +107,7 @@ type netPart struct {
 	bag     *layer // its w is features × width, and it has no b; nil where the input is vectors
 	hidden  []*layer
 	head    *param         // labels × width
-	grad    backend.Matrix // of weights: as large as the largest matrix that is not stepped by plain SGD
-	rows    int
+	grad    backend.Matrix // scratch: of a hidden layer's weights or bias, or of a chunk of a head that plain SGD does not step
 	drop    func(layer int) backend.Dropout
 	touched bool // dh of the last layer holds this batch's gradient
 }
@@ -154,6 +153,9 @@ func plainSGD(r optim.Rule) bool {
 }
 
 func initNormal(mem *memory, p *param, sigma float64, rng *rand.Rand) {
+	if mem.err != nil {
+		return // what the device has no room for, the host may have none for either
+	}
 	values := make([]float32, p.w.Rows*p.w.Cols)
 	for i := range values {
 		values[i] = float32(rng.NormFloat64() * sigma)

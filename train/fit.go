@@ -27,13 +27,10 @@ func (e *DivergedError) Error() string {
 	return fmt.Sprintf("training diverged: %s, step %d: the loss is %v at step size %g; try a smaller --lr", e.Phase, e.Step, e.Loss, e.LR)
 }
 
-// rankDepth is how many of a row's best labels are kept on validation rows: rules decide among these.
-const rankDepth = 100
-
 // phase is one training run of a recipe: on some rows, with one step size, with or without validation.
 type phase struct {
-	name   string
-	lr     float64
+	name string
+	choice
 	epochs int // where the schedule ends
 	stop   int // after this many epochs, at most epochs
 	rows   []int
@@ -50,14 +47,15 @@ type validation struct {
 
 // outcome is what a phase found. It is stored in checkpoints.
 type outcome struct {
-	LR       float64        `json:"lr"`
-	Epochs   int            `json:"epochs"`  // trained
+	choice
+	Epochs   int            `json:"epochs"`  // trained, the last one perhaps in part
 	Epoch    int            `json:"epoch"`   // the best, from 1; the last where there is no validation
 	Value    float64        `json:"value"`   // of the metric, there, and likewise the next three
 	Metrics  metrics.Result `json:"metrics"` // under the rule
 	Rule     decide.Rule    `json:"rule"`
 	Report   decide.Report  `json:"report"`
 	Diverged bool           `json:"diverged,omitempty"`
+	Late     bool           `json:"late,omitempty"` // the time was up before the last epoch was complete
 }
 
 // fitter carries what all phases of a run share.
@@ -84,8 +82,8 @@ type position struct {
 	weights  []model.Tensor // at the best epoch, where they are needed
 }
 
-// fit trains one phase from a position on and returns the outcome. The classifier then has the weights of the last epoch, and the
-// position those of the best where keep asks for them. Interruption writes a checkpoint and returns the context's cause.
+// fit trains one phase from a position on. Then the classifier has the weights of the last epoch, and the position the outcome,
+// with the weights of the best epoch where keep asks for them. Interruption writes a checkpoint and returns the context's cause.
 func (f *fitter) fit(ctx context.Context, p phase, at *position, keep bool) error {
 	size := f.recipe.config.BatchSize
 	batches, err := data.NewBatches(f.enc.X, f.enc.V, f.y, p.rows, size)
@@ -94,7 +92,7 @@ func (f *fitter) fit(ctx context.Context, p phase, at *position, keep bool) erro
 	}
 	perEpoch := int64(batches.Len())
 	schedule := optim.Schedule{
-		LR: p.lr, Total: perEpoch * int64(p.epochs), Decay: optim.Linear,
+		LR: p.LR, Total: perEpoch * int64(p.epochs), Decay: optim.Linear,
 		Warmup: int64(f.recipe.warmup * float64(perEpoch) * float64(p.epochs)),
 	}
 	total, began, begunAt := int64(len(p.rows))*int64(p.stop), time.Now(), int64(at.Epoch)*int64(len(p.rows))+int64(at.Batch*size)
@@ -104,7 +102,7 @@ func (f *fitter) fit(ctx context.Context, p phase, at *position, keep bool) erro
 		epochBegan, first := time.Now(), at.Batch
 		for b := range batches.Epoch(ctx, p.seed, at.Epoch, at.Batch) {
 			step := int64(at.Epoch)*perEpoch + int64(at.Batch) + 1
-			if err := m.Step(modelBatch(b), schedule.At(step).LR, p.lr); err != nil {
+			if err := m.Step(modelBatch(b), schedule.At(step).LR, p.LR); err != nil {
 				return err
 			}
 			at.Batch++
@@ -123,25 +121,28 @@ func (f *fitter) fit(ctx context.Context, p phase, at *position, keep bool) erro
 		if err := f.addLoss(p, at, schedule.At(int64(at.Epoch)*perEpoch+int64(at.Batch)).LR); err != nil {
 			return err
 		}
-		if ctx.Err() != nil {
-			if err := f.save(p, *at); err != nil {
-				return err
-			}
-			return context.Cause(ctx)
-		}
 		line := Epoch{Phase: p.name, Epoch: at.Epoch + 1, Epochs: p.stop, Seconds: time.Since(epochBegan).Seconds()}
 		if at.LossRows > 0 {
 			line.Loss = at.LossSum / float64(at.LossRows)
 		}
 		line.Rate = rate(int64(min((at.Batch-first)*size, len(p.rows))), time.Since(epochBegan))
-		at.Epoch, at.Batch, at.LossSum, at.LossRows = at.Epoch+1, 0, 0, 0
-		if p.valid == nil {
-			at.Best = outcome{LR: p.lr, Epoch: at.Epoch}
-		} else {
-			now, err := f.validate(ctx, p)
-			if err != nil {
+		var now outcome
+		if p.valid != nil && ctx.Err() == nil {
+			if now, err = f.validate(ctx, p); err != nil && ctx.Err() == nil {
 				return err
 			}
+		}
+		if ctx.Err() != nil { // an interrupted validation starts again when the run is resumed
+			if err := f.save(p, *at); err != nil {
+				return err
+			}
+			return context.Cause(ctx)
+		}
+		complete := at.Batch == batches.Len()
+		at.Epoch, at.Batch, at.LossSum, at.LossRows = at.Epoch+1, 0, 0, 0
+		if p.valid == nil {
+			at.Best = outcome{choice: p.choice, Epoch: at.Epoch}
+		} else {
 			line.Metrics = now.Metrics
 			now.Epoch = at.Epoch
 			if r := f.noise(now, p.valid); at.Best.Epoch == 0 || now.Value > at.Top-r {
@@ -161,7 +162,11 @@ func (f *fitter) fit(ctx context.Context, p phase, at *position, keep bool) erro
 			line.ETA = float64(total-done) / r
 		}
 		f.emit(Event{Epoch: &line})
-		if f.late() || f.recipe.patience > 0 && p.valid != nil && at.Epoch-at.Best.Epoch >= f.recipe.patience {
+		if f.late() {
+			at.Best.Late = !complete || at.Epoch < p.stop
+			break
+		}
+		if f.recipe.patience > 0 && p.valid != nil && at.Epoch-at.Best.Epoch >= f.recipe.patience {
 			break
 		}
 		if f.every > 0 && at.Epoch%f.every == 0 && at.Epoch < p.stop {
@@ -209,9 +214,9 @@ func (f *fitter) addLoss(p phase, at *position, lr float64) error {
 
 // validate scores the validation rows, tunes the decision rule on them, and returns the metrics under that rule.
 func (f *fitter) validate(ctx context.Context, p phase) (outcome, error) {
-	o := outcome{LR: p.lr}
+	o := outcome{choice: p.choice}
 	v := decide.Validation{Truth: p.valid.truth, Labels: len(f.cls.Labels)}
-	err := f.cls.RankEncoded(ctx, p.valid.enc, p.valid.rows, rankDepth, func(_ int, cands []decide.Candidate) error {
+	err := f.cls.RankEncoded(ctx, p.valid.enc, p.valid.rows, decide.Depth, func(_ int, cands []decide.Candidate) error {
 		v.Rows = append(v.Rows, append([]decide.Candidate(nil), cands...))
 		return nil
 	})

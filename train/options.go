@@ -2,6 +2,10 @@
 package train
 
 import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"gputrain/metrics"
@@ -36,6 +40,34 @@ type Options struct {
 	Resume          bool          `json:"-"`
 	MaxTime         time.Duration `json:"-"`
 	Threads         int           `json:"-"`
+}
+
+// OptionError says which options do not go together or do not fit the data. Nothing was trained.
+type OptionError struct{ Problem string }
+
+func (e *OptionError) Error() string { return e.Problem }
+
+func optionError(format string, args ...any) error { return &OptionError{fmt.Sprintf(format, args...)} }
+
+// check refuses what no later step would.
+func (o Options) check() error {
+	e, err := metrics.New(metrics.Options{TrainCounts: []int64{}})
+	if err != nil {
+		return err
+	}
+	if _, err := e.Result().Value(o.Metric); err != nil {
+		return err
+	}
+	if !slices.Contains(Encoders, cmp.Or(o.Encoder, EncoderAuto)) {
+		return optionError("unknown encoder %q, want one of %q", o.Encoder, Encoders)
+	}
+	if !(o.ValidShare > 0 && o.ValidShare < 1) {
+		return optionError("share of validation rows %v, want a number between 0 and 1", o.ValidShare)
+	}
+	if !(o.LR >= 0 && o.LR <= math.MaxFloat32 && o.Warmup >= 0 && o.Warmup <= 1) {
+		return optionError("step size %v, warm-up %v: want a positive number, and a share of the steps", o.LR, o.Warmup)
+	}
+	return nil
 }
 
 // Event is something to tell while training goes on. Exactly one of the pointers is set.

@@ -16,8 +16,8 @@ import (
 // train carries out the recipe: one run for each step size to choose from, a run by the chosen one if those saw a sample only, and
 // the final one on all rows. It leaves the classifier with its weights and its rule.
 func (r *runner) train(ctx context.Context) error {
-	base := phase{epochs: r.recipe.epochs, stop: r.recipe.epochs, rows: r.kept, valid: r.valid, lr: r.recipe.steps[0], seed: r.opt.Seed}
-	r.chosen = outcome{LR: base.lr, Epoch: base.epochs, Rule: naturalRule(r.recipe.config.Loss, r.opt.MinLabels)}
+	base := phase{epochs: r.recipe.epochs, stop: r.recipe.epochs, rows: r.kept, valid: r.valid, choice: r.recipe.choices[0], seed: r.opt.Seed}
+	r.chosen = outcome{choice: base.choice, Epoch: base.epochs, Rule: naturalRule(r.recipe.config.Loss, r.opt.MinLabels)}
 	if r.valid != nil {
 		if err := r.validationRuns(ctx, base); err != nil {
 			return err
@@ -28,11 +28,12 @@ func (r *runner) train(ctx context.Context) error {
 		return r.useBest()
 	}
 	refit := base
-	refit.name, refit.rows, refit.valid, refit.lr, refit.stop = "training on all rows", r.all, nil, r.chosen.LR, r.chosen.Epoch
-	if _, err := r.phase(ctx, refit); err != nil {
+	refit.name, refit.rows, refit.valid, refit.choice, refit.stop = "training on all rows", r.all, nil, r.chosen.choice, r.chosen.Epoch
+	o, err := r.phase(ctx, refit)
+	if err != nil {
 		return err
 	}
-	if r.late() && r.best != nil {
+	if o.Late && r.best != nil {
 		r.note("warning", "the time was up before the training on all rows was done: the model is that of the validation run")
 		return r.useBest()
 	}
@@ -41,10 +42,10 @@ func (r *runner) train(ctx context.Context) error {
 
 // validationRuns chooses the step size, the number of epochs and the decision rule on the validation rows.
 func (r *runner) validationRuns(ctx context.Context, base phase) error {
-	steps := r.recipe.steps
+	choices := r.recipe.choices
 	trial := base
 	trial.name = "validation run"
-	sampled := len(steps) > 1 && len(base.rows) > maxTrialRows
+	sampled := len(choices) > 1 && len(base.rows) > maxTrialRows
 	if sampled {
 		trial.name = fmt.Sprintf("trial on %d rows", maxTrialRows)
 		_, at := data.Split(len(base.rows), float64(maxTrialRows)/float64(len(base.rows)), r.opt.Seed+1)
@@ -54,20 +55,20 @@ func (r *runner) validationRuns(ctx context.Context, base phase) error {
 		}
 	}
 	var tried string
-	for i, lr := range steps {
+	for i, c := range choices {
 		p := trial
-		p.lr = lr
-		if len(steps) > 1 {
-			p.name += fmt.Sprintf(", step size %g", lr)
+		p.choice = c
+		if len(choices) > 1 {
+			p.name += fmt.Sprintf(", step size %g", c.LR)
 		}
 		o, err := r.phase(ctx, p)
 		if err != nil {
 			return err
 		}
-		if o.Diverged && len(steps) == 1 {
+		if o.Diverged && len(choices) == 1 {
 			return r.diverged
 		}
-		tried += fmt.Sprintf(", %g: %.4f", lr, o.Value)
+		tried += fmt.Sprintf(", %g: %.4f", c.LR, o.Value)
 		if i == 0 || o.Value > r.chosen.Value || r.chosen.Diverged {
 			r.chosen = o
 			r.best = r.weights
@@ -79,14 +80,14 @@ func (r *runner) validationRuns(ctx context.Context, base phase) error {
 	if r.chosen.Diverged {
 		return r.diverged
 	}
-	if len(steps) > 1 {
+	if len(choices) > 1 {
 		r.note("step size", "%g, by %s on the validation rows (%s)", r.chosen.LR, r.opt.Metric, tried[2:])
 	}
 	if !sampled || r.late() {
 		return nil
 	}
 	full := base
-	full.name, full.lr = "validation run", r.chosen.LR
+	full.name, full.choice = "validation run", r.chosen.choice
 	o, err := r.phase(ctx, full)
 	if err == nil && o.Diverged {
 		err = r.diverged
@@ -109,17 +110,15 @@ func (r *runner) phase(ctx context.Context, p phase) (outcome, error) {
 	index := r.next
 	r.next++
 	if index < len(r.state.Done) {
+		r.weights = r.best // the checkpoint has the weights of the chosen phase only
 		return r.state.Done[index], nil
 	}
+	r.closeModel()
 	at := &position{}
-	m, err := r.start(p, at)
-	if err != nil {
+	var err error
+	if r.cls.Model, err = r.start(p, at); err != nil {
 		return outcome{}, err
 	}
-	if r.cls.Model != nil {
-		r.cls.Model.Close()
-	}
-	r.cls.Model = m
 	keep := p.valid != nil && (!r.split || r.opt.NoRefit || r.opt.MaxTime > 0)
 	if err := r.fit(ctx, p, at, keep); err != nil {
 		if !errors.As(err, &r.diverged) {
@@ -129,7 +128,10 @@ func (r *runner) phase(ctx context.Context, p phase) (outcome, error) {
 			return outcome{}, err
 		}
 		r.note("warning", "%v", err)
-		at.Best = outcome{LR: p.lr, Diverged: true}
+		at.Best = outcome{choice: p.choice, Diverged: true}
+	}
+	if at.Best.Late {
+		r.note("warning", "%s: the time was up in epoch %d of %d", p.name, at.Best.Epochs, p.stop)
 	}
 	r.weights = at.weights
 	r.state.Done = append(r.state.Done, at.Best)
@@ -145,22 +147,29 @@ func (r *runner) start(p phase, at *position) (*model.Model, error) {
 		}
 	}
 	if r.resumed != nil {
-		return r.restore(patterns, at)
+		return r.restore(r.config(p.choice), patterns, at)
 	}
-	return model.New(r.dev, r.recipe.config, patterns, r.bias(p.rows))
+	return model.New(r.dev, r.config(p.choice), patterns, r.bias(p))
+}
+
+// config returns the model's configuration with the loss of a choice.
+func (r *runner) config(c choice) model.Config {
+	cfg := r.recipe.config
+	cfg.Loss = c.Loss
+	return cfg
 }
 
 // bias returns what each label's bias starts from, nil for zeros.
-func (r *runner) bias(rows []int) []float32 {
+func (r *runner) bias(p phase) []float32 {
 	switch {
 	case r.recipe.hinge:
 		bias := make([]float32, len(r.cls.Labels))
 		for k := range bias {
-			bias[k] = float32(-r.recipe.config.Loss.MarginNeg)
+			bias[k] = float32(-p.Loss.MarginNeg)
 		}
 		return bias
 	case r.recipe.priorBias:
-		return model.LogPrior(r.recipe.config.Loss, r.y.Select(rows).ColCounts(), len(rows))
+		return model.LogPrior(p.Loss, r.y.Select(p.rows).ColCounts(), len(p.rows))
 	}
 	return nil
 }
@@ -170,13 +179,16 @@ func (r *runner) useBest() error {
 	if r.best == nil {
 		return errors.New("train: no epoch was completed in time")
 	}
-	m, err := classifier.ModelFrom(r.dev, r.recipe.config, nil, classifier.LookupAmong(r.best), 0)
-	if err != nil {
-		return err
-	}
+	r.closeModel()
+	var err error
+	r.cls.Model, err = classifier.ModelFrom(r.dev, r.config(r.chosen.choice), nil, classifier.LookupAmong(r.best), 0)
+	return err
+}
+
+// closeModel makes room for another model.
+func (r *runner) closeModel() {
 	if r.cls.Model != nil {
 		r.cls.Model.Close()
+		r.cls.Model = nil
 	}
-	r.cls.Model = m
-	return nil
 }

@@ -25,12 +25,18 @@ var Encoders = []string{EncoderAuto, EncoderLinear, EncoderEmbed, EncoderDense}
 // recipe is a complete plan of how to train: a model, and the step sizes to try.
 type recipe struct {
 	config    model.Config
-	priorBias bool      // start the bias at the labels' log prior
-	hinge     bool      // start (and keep) the bias at −m_n
-	steps     []float64 // step sizes to choose from, by validation
+	priorBias bool     // start the bias at the labels' log prior
+	hinge     bool     // start (and keep) the bias at −m_n
+	choices   []choice // to choose from, by validation
 	epochs    int
 	warmup    float64
 	patience  int
+}
+
+// choice is a step size with the loss that goes with it.
+type choice struct {
+	LR   float64   `json:"lr"`
+	Loss loss.Spec `json:"loss"`
 }
 
 // shape is what the choice of a recipe depends on.
@@ -46,9 +52,14 @@ type shape struct {
 const (
 	hingeBatch    = 32
 	hingeEpochs   = 10
+	vectorEpochs  = 15       // of vectors alone
 	hingeStep     = 1.0 / 16 // per row: the step size is this times the batch
 	hingeBiasStep = 0.003    // of Adam
-	manyLabels    = 2000     // with more labels only hingeStep is tried
+	evenMarginPos = 1.2      // of the large step
+	evenMarginNeg = 0.8
+	manyRows      = 100_000 // with so many, manyEpochs do
+	manyEpochs    = 6
+	manyLabels    = 2000 // with more labels only hingeStep is tried
 	netBatch      = 128
 	netEpochs     = 12
 	netStep       = 0.01
@@ -87,10 +98,10 @@ func plan(opt Options, s shape, say func(topic, format string, args ...any)) (re
 		}
 	}
 	if (encoder == EncoderLinear || encoder == EncoderEmbed) && s.features == 0 {
-		return recipe{}, fmt.Errorf("encoder %s needs text or sparse features, and the rows have vectors only: use --encoder dense", encoder)
+		return recipe{}, optionError("encoder %s needs text or sparse features, and the rows have vectors only: use --encoder dense", encoder)
 	}
 	if encoder == EncoderDense && s.dim == 0 {
-		return recipe{}, fmt.Errorf("encoder dense needs vectors, and the rows have none: use --encoder linear or embed")
+		return recipe{}, optionError("encoder dense needs vectors, and the rows have none: use --encoder linear or embed")
 	}
 	if auto {
 		if encoder == EncoderEmbed {
@@ -107,17 +118,27 @@ func plan(opt Options, s shape, say func(topic, format string, args ...any)) (re
 	linear := encoder == EncoderLinear || encoder == EncoderDense && len(opt.Hidden) == 0
 	sgd := linear && r.hinge
 	if sgd {
-		r.steps = []float64{hingeStep * hingeBatch}
+		if s.features == 0 {
+			r.epochs = vectorEpochs
+		} else if s.rows >= manyRows {
+			r.epochs = manyEpochs
+		}
+		r.choices = []choice{{hingeStep * hingeBatch, spec}}
 		if s.labels <= manyLabels && s.features > 0 {
-			r.steps = append(r.steps, hingeStep/2*hingeBatch, 10*hingeStep*hingeBatch)
+			// The large step leaves no training row within the margins, so that the border lies midway between them.
+			even := spec
+			if len(opt.LossParam) == 0 {
+				even.MarginPos, even.MarginNeg = evenMarginPos, evenMarginNeg
+			}
+			r.choices = append(r.choices, choice{hingeStep / 2 * hingeBatch, spec}, choice{10 * hingeStep * hingeBatch, even})
 		}
 	} else {
-		r.config.BatchSize, r.epochs, r.steps = netBatch, netEpochs, []float64{netStep}
+		r.config.BatchSize, r.epochs, r.choices = netBatch, netEpochs, []choice{{netStep, spec}}
 	}
 	if opt.BatchSize > 0 {
 		if sgd {
-			for i := range r.steps {
-				r.steps[i] *= float64(opt.BatchSize) / hingeBatch
+			for i := range r.choices {
+				r.choices[i].LR *= float64(opt.BatchSize) / hingeBatch
 			}
 		}
 		r.config.BatchSize = opt.BatchSize
@@ -138,7 +159,7 @@ func plan(opt Options, s shape, say func(topic, format string, args ...any)) (re
 		if !r.hinge || rule.Kind != optim.SGD {
 			p.Kind = model.Linear
 			if n := int64(s.features) * int64(s.labels); n > denseWeights || s.freeBytes > 0 && n*4*int64(1+rule.States()) > s.freeBytes {
-				return r, fmt.Errorf("a dense linear model of %d features × %d labels with %s does not fit: use --loss squared-hinge, whose weights are sparse, or --encoder embed", s.features, s.labels, rule.Kind)
+				return r, optionError("a dense linear model of %d features × %d labels with %s does not fit: use --loss squared-hinge, whose weights are sparse, or --encoder embed", s.features, s.labels, rule.Kind)
 			}
 		} else if !tableFits {
 			return r, fmt.Errorf("the linear model's %s weights do not fit in memory: raise --min-df, or use --encoder embed: %w", millions(s.tableWeights), backend.ErrOutOfMemory)
@@ -172,7 +193,7 @@ func plan(opt Options, s shape, say func(topic, format string, args ...any)) (re
 		r.priorBias = linear
 	}
 	if opt.LR > 0 {
-		r.steps = []float64{opt.LR}
+		r.choices = []choice{{opt.LR, spec}}
 	}
 	if opt.Epochs > 0 {
 		r.epochs = opt.Epochs
@@ -184,7 +205,7 @@ func plan(opt Options, s shape, say func(topic, format string, args ...any)) (re
 func lossFor(opt Options) (loss.Spec, error) {
 	if opt.Loss == "" || opt.Loss == "auto" {
 		if len(opt.LossParam) > 0 {
-			return loss.Spec{}, fmt.Errorf("loss parameters need a loss: name one with --loss")
+			return loss.Spec{}, optionError("loss parameters need a loss: name one with --loss")
 		}
 		return loss.Spec{}, nil
 	}
@@ -200,7 +221,7 @@ func lossFor(opt Options) (loss.Spec, error) {
 	dec := json.NewDecoder(strings.NewReader(string(doc)))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&spec); err != nil {
-		return spec, fmt.Errorf("loss parameter: %w", err)
+		return spec, optionError("loss parameter: %v", err)
 	}
 	return spec, spec.Validate()
 }

@@ -1,12 +1,14 @@
 package train
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"slices"
 
-	"github.com/cespare/xxhash/v2"
+	"github.com/zeebo/xxh3"
+	"gorgonia.org/tensor"
 
 	"gputrain/checkpoint"
 	"gputrain/classifier"
@@ -31,12 +33,13 @@ type state struct {
 	Done     []outcome `json:"done"`
 	Position position  `json:"position"`
 	Steps    int64     `json:"steps"` // of the model
+	Timed    bool      `json:"timed"` // the best weights are kept, in case that the time is up
 }
 
 // checkpoint writes where a phase is.
 func (r *runner) checkpoint(_ phase, at position) error {
 	s := r.state
-	s.Options, s.Data, s.Position, s.Steps = r.opt, r.fingerprint(), at, r.cls.Model.Steps()
+	s.Options, s.Data, s.Position, s.Steps, s.Timed = r.opt, r.fingerprint(), at, r.cls.Model.Steps(), r.opt.MaxTime > 0
 	weights, err := r.cls.Model.Weights()
 	if err != nil {
 		return err
@@ -76,9 +79,17 @@ func (r *runner) resume() error {
 	if err != nil {
 		return err
 	}
-	if folder == nil {
-		return fmt.Errorf("%w: no checkpoint in %s to resume from", checkpoint.ErrNotModel, r.checkpoints.Dir)
+	if err := r.readState(folder); err != nil {
+		folder.Close()
+		return err
 	}
+	r.resumed = folder
+	r.note("checkpoint", "going on from %s", folder.Dir())
+	return nil
+}
+
+// readState reads all but the model, and refuses a checkpoint of another training.
+func (r *runner) readState(folder *checkpoint.Folder) (err error) {
 	if err := folder.ReadJSON(stateFile, &r.state); err != nil {
 		return err
 	}
@@ -87,20 +98,18 @@ func (r *runner) resume() error {
 	}
 	was, _ := json.Marshal(r.state.Options)
 	now, _ := json.Marshal(r.opt)
-	if string(was) != string(now) {
+	if !bytes.Equal(was, now) {
 		return fmt.Errorf("%w: %s was written with other options: %s, now %s", checkpoint.ErrNotModel, folder.Dir(), was, now)
 	}
-	earlier, err := readTensors(folder, earlierFile)
-	if err != nil {
-		return err
+	if r.opt.MaxTime > 0 && !r.state.Timed {
+		return fmt.Errorf("%w: %s has no best weights to end with when the time is up: go on without --max-time, as the training began", checkpoint.ErrNotModel, folder.Dir())
 	}
-	r.best, r.resumed = earlier, folder
-	r.note("checkpoint", "going on from %s", folder.Dir())
-	return nil
+	r.best, err = readTensors(folder, earlierFile)
+	return err
 }
 
 // restore builds the model as the checkpoint has it, and sets the position.
-func (r *runner) restore(patterns []*sparse.CSR, at *position) (*model.Model, error) {
+func (r *runner) restore(cfg model.Config, patterns []*sparse.CSR, at *position) (*model.Model, error) {
 	folder := r.resumed
 	r.resumed = nil
 	defer folder.Close()
@@ -119,7 +128,7 @@ func (r *runner) restore(patterns []*sparse.CSR, at *position) (*model.Model, er
 		return nil, err
 	}
 	defer optimizer.Close()
-	return classifier.ModelFrom(r.dev, r.recipe.config, patterns, classifier.LookupIn(weights, optimizer), r.state.Steps)
+	return classifier.ModelFrom(r.dev, cfg, patterns, classifier.LookupIn(weights, optimizer), r.state.Steps)
 }
 
 // readTensors copies the tensors of a file; nil if it has none.
@@ -153,10 +162,17 @@ func readTensors(folder *checkpoint.Folder, name string) ([]model.Tensor, error)
 	return out, nil
 }
 
-// fingerprint tells training data apart.
+// fingerprint tells training data, and validation data of their own, apart.
 func (r *runner) fingerprint() string {
-	h := xxhash.New()
-	for _, m := range []*sparse.CSR{r.enc.X, r.y} {
+	if r.hash != "" {
+		return r.hash
+	}
+	h := xxh3.New()
+	matrices, vectors := []*sparse.CSR{r.enc.X, r.y}, []*tensor.Dense{r.enc.V}
+	if r.valid != nil && !r.split {
+		matrices, vectors = append(matrices, r.valid.enc.X, r.valid.truth), append(vectors, r.valid.enc.V)
+	}
+	for _, m := range matrices {
 		if m == nil {
 			continue
 		}
@@ -165,11 +181,14 @@ func (r *runner) fingerprint() string {
 		_ = binary.Write(h, binary.LittleEndian, m.Indices)
 		_ = binary.Write(h, binary.LittleEndian, m.Values)
 	}
-	if r.enc.V != nil {
-		_ = binary.Write(h, binary.LittleEndian, r.enc.V.Data().([]float32))
+	for _, v := range vectors {
+		if v != nil {
+			_ = binary.Write(h, binary.LittleEndian, v.Float32s())
+		}
 	}
 	for _, l := range r.cls.Labels {
 		_, _ = h.WriteString(l + "\n")
 	}
-	return fmt.Sprintf("%016x", h.Sum64())
+	r.hash = fmt.Sprintf("%016x", h.Sum64())
+	return r.hash
 }

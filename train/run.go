@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"gputrain/backend"
@@ -17,7 +18,7 @@ import (
 	"gputrain/sparse"
 )
 
-// ErrInterrupted is what Run's error wraps when its context was cancelled; a checkpoint was written then.
+// ErrInterrupted is what Run's error wraps when its context was cancelled. If training had begun, a checkpoint was written.
 var ErrInterrupted = errors.New("interrupted")
 
 // Bounds of what validation may cost.
@@ -26,7 +27,7 @@ const (
 	maxTrialRows = 20_000 // on which step sizes are compared
 )
 
-// Result is a trained classifier, saved, with what was measured on its validation rows.
+// Result is a trained classifier, saved, with what was measured on its validation rows. The caller closes the classifier.
 type Result struct {
 	Classifier *classifier.Classifier
 	Rule       decide.Rule
@@ -38,14 +39,23 @@ type Result struct {
 
 // Run trains on the rows of set and saves the classifier in the folder dir. Valid may be nil: then some rows of set serve for
 // validation, and the final model is trained once more, on all rows, with the choices made on them.
-func Run(ctx context.Context, dev backend.Device, set, valid *data.Set, dir string, opt Options, emit func(Event)) (*Result, error) {
-	r := &runner{dev: dev, began: time.Now(), checkpoints: checkpoint.Keep{Dir: dir + ".checkpoints", Last: max(1, opt.Keep)}}
+func Run(ctx context.Context, dev backend.Device, set, valid *data.Set, dir string, opt Options, emit func(Event)) (_ *Result, err error) {
+	r := &runner{dev: dev, began: time.Now(), checkpoints: checkpoint.Keep{Dir: filepath.Clean(dir) + ".checkpoints", Last: max(1, opt.Keep)}}
 	r.opt, r.emit, r.every = opt.withDefaults(), emit, opt.CheckpointEvery
+	r.cls = &classifier.Classifier{Threads: opt.Threads}
+	defer func() {
+		if err != nil {
+			r.cls.Close()
+		}
+	}()
+	if err := r.opt.check(); err != nil {
+		return nil, err
+	}
 	target, err := checkpoint.Lock(dir)
 	if err != nil {
 		return nil, err
 	}
-	defer target.Unlock()
+	defer func() { err = errors.Join(err, target.Unlock()) }()
 	if err := r.prepare(ctx, set, valid); err != nil {
 		return nil, interrupted(ctx, err)
 	}
@@ -63,12 +73,15 @@ func Run(ctx context.Context, dev backend.Device, set, valid *data.Set, dir stri
 	if err := target.Write(files); err != nil {
 		return nil, err
 	}
-	return result, r.checkpoints.Remove()
+	if err := r.checkpoints.Remove(); err != nil {
+		r.note("warning", "the model is complete, but its checkpoints stay: %v", err)
+	}
+	return result, nil
 }
 
 func interrupted(ctx context.Context, err error) error {
-	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
-		return fmt.Errorf("%w: %w", ErrInterrupted, err)
+	if cause := context.Cause(ctx); cause != nil && (errors.Is(err, cause) || errors.Is(err, ctx.Err())) {
+		return fmt.Errorf("%w: %w", ErrInterrupted, cause)
 	}
 	return err
 }
@@ -101,6 +114,7 @@ type runner struct {
 	checkpoints checkpoint.Keep
 	resumed     *checkpoint.Folder // where the next phase goes on, if it does
 	state       state
+	hash        string         // of the data: see fingerprint
 	next        int            // index of the next phase
 	weights     []model.Tensor // the best of the last phase, where they may become the result
 	best        []model.Tensor // those of the chosen phase
@@ -108,7 +122,7 @@ type runner struct {
 
 func (r *runner) note(topic, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	if topic != "warning" {
+	if topic != "warning" && topic != "checkpoint" {
 		r.cls.Info.Choices = append(r.cls.Info.Choices, topic+": "+text)
 	}
 	r.emit(Event{Note: &Note{topic, text}})
@@ -116,8 +130,7 @@ func (r *runner) note(topic, format string, args ...any) {
 
 // prepare turns the input into matrices, splits off validation rows and plans.
 func (r *runner) prepare(ctx context.Context, set, valid *data.Set) error {
-	r.cls = &classifier.Classifier{Threads: r.opt.Threads}
-	r.cls.Info = classifier.Info{Made: r.began.UTC().Format(time.RFC3339), Program: checkpoint.MadeBy, Device: r.dev.Name(), Seed: r.opt.Seed}
+	r.cls.Info = classifier.Info{Made: r.began.UTC().Format(time.RFC3339), Program: checkpoint.MadeBy, Device: r.dev.Name(), Seed: r.opt.Seed, IndexBase: set.Info.IndexBase, LabelBase: set.Info.LabelBase}
 	if set.Rows() == 0 {
 		return &data.InputError{File: set.Info.File, Found: "no rows", Want: "at least one row to train on"}
 	}
@@ -229,20 +242,26 @@ func (r *runner) splitRows(set, valid *data.Set) error {
 	r.kept = r.all
 	switch {
 	case valid != nil:
+		if have, want := dimensions(valid), dimensions(set); have != want {
+			return &data.InputError{File: valid.Info.File, Found: fmt.Sprintf("vectors of %d dimensions", have), Want: fmt.Sprintf("%d, as in the training rows", want)}
+		}
 		e := classifier.Encoded{Rows: valid.Rows(), V: valid.V}
 		if r.enc.X != nil {
 			var err error
 			if e.X, e.Note, err = classifier.EncodeSparse(r.cls.Encoder, valid, r.opt.Threads); err != nil {
 				return err
 			}
+			if e.Note != "" {
+				r.note("warning", "%s: %s", valid.Info.File, e.Note)
+			}
 		}
-		truth, unseen := classifier.Truth(set.Labels, valid)
+		truth, unseen := classifier.Truth(set.Labels.Names(), valid)
 		if len(unseen) > 0 {
 			r.note("warning", "%s: %d labels do not occur in the training rows, %q for one; they count as misses", valid.Info.File, len(unseen), unseen[0])
 		}
 		r.valid = &validation{enc: e, truth: truth}
 		r.cls.Info.ValidRows = valid.Rows()
-	case n*int(1000*r.opt.ValidShare)/1000 >= 1:
+	case float64(n)*r.opt.ValidShare >= 1:
 		var held []int
 		r.kept, held = data.Split(n, min(r.opt.ValidShare, float64(maxValidRows)/float64(n)), r.opt.Seed)
 		r.valid = &validation{enc: r.enc, rows: held, truth: r.y.Select(held)}
@@ -252,6 +271,14 @@ func (r *runner) splitRows(set, valid *data.Set) error {
 		r.note("warning", "%d rows are too few to keep some back for validation: nothing is tuned", n)
 	}
 	return nil
+}
+
+// dimensions returns those of a set's vectors, 0 where it has none.
+func dimensions(set *data.Set) int {
+	if set.V == nil {
+		return 0
+	}
+	return set.V.Shape()[1]
 }
 
 // result sums up, for the user and for the model folder.

@@ -92,5 +92,5 @@ func printBench(r *invocation, b *bench.Report) error {
 		g.row(fmt.Sprintf("step %s, %d inputs, %s", s.Name, s.Inputs, s.Optimizer), fmt.Sprint(s.Rows), fmt.Sprint(s.Labels),
 			ms(s.Seconds), ms(s.CPUSeconds), fmt.Sprintf("%.1f GFLOP/s", s.GFlops))
 	}
-	return r.print(g.String(), fields("copy", fmt.Sprintf("%.1f GB/s read and written, one thread", b.CopyGBs), "matrix product", fmt.Sprintf("%.1f GFLOP/s", b.GemmGFlops)))
+	return r.print(g.String(), fields("copy", fmt.Sprintf("%.1f GB/s read and written, one thread", b.CopyGBs), "matrix product", fmt.Sprintf("%.1f GFLOP/s, %.1f in a CPU second", b.GemmGFlops, b.GemmCPU)))
 }

@@ -6,17 +6,34 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"gputrain/classifier"
 	"gputrain/decide"
 )
-
-// decideDepth is how many of a row's best labels are scored for a decision, as in training.
-const decideDepth = 100
 
 func decisionFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Category: catModel, Name: "decide", Value: "stored", Usage: "`RULE` in the place of the model's: stored, zero, global:T, top-n:N:T, argmax"},
 		&cli.IntFlag{Category: catModel, Name: "min-labels", Usage: "1: a row gets at least its best label (default: as the model's rule)"},
 	}
+}
+
+// openModel loads --model on the device, with the rule to decide by.
+func (r *invocation) openModel() (*classifier.Classifier, decide.Rule, usedDevice, error) {
+	dev, used, err := r.openDevice()
+	if err != nil {
+		return nil, decide.Rule{}, used, err
+	}
+	c, err := classifier.Load(r.String("model"), dev)
+	if err != nil {
+		return nil, decide.Rule{}, used, err
+	}
+	c.Threads = r.Int("threads")
+	rule, err := r.rule(c.Rule, len(c.Labels))
+	if err != nil {
+		c.Close()
+		return nil, rule, used, err
+	}
+	return c, rule, used, nil
 }
 
 // rule returns the model's rule, or the one that --decide and --min-labels ask for.

@@ -12,10 +12,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"gputrain/classifier"
-	"gputrain/data"
 	"gputrain/decide"
 	"gputrain/metrics"
-	"gputrain/sparse"
 )
 
 var evalVerb = verb{
@@ -66,19 +64,11 @@ func eval(r *invocation) error {
 	if perLabel == "-" && r.Bool("json") {
 		return usagef("--per-label - and --json both print to standard output")
 	}
-	dev, used, err := r.openDevice()
+	c, rule, used, err := r.openModel()
 	if err != nil {
 		return err
 	}
-	c, err := classifier.Load(r.String("model"), dev)
-	if err != nil {
-		return err
-	}
-	c.Threads = r.Int("threads")
-	rule, err := r.rule(c.Rule, len(c.Labels))
-	if err != nil {
-		return err
-	}
+	defer c.Close()
 	scores, err := metrics.New(metrics.Options{
 		K: depths, Labels: len(c.Labels), TrainCounts: c.LabelCounts, TrainRows: c.Info.TrainRows,
 		PropensityA: r.Float64("propensity-a"), PropensityB: r.Float64("propensity-b"),
@@ -86,7 +76,7 @@ func eval(r *invocation) error {
 	if err != nil {
 		return usagef("%v", err)
 	}
-	opt := r.inputOptions()
+	opt := sameBase(r.inputOptions(), c.Info.IndexBase, c.Info.LabelBase)
 	opt.RequireLabels = true
 	ctx := context.Background()
 	set, err := r.load(ctx, r.String("test"), r.String("vectors"), opt)
@@ -95,11 +85,8 @@ func eval(r *invocation) error {
 	}
 
 	result := evaluation{Rows: set.Rows(), Labels: len(c.Labels), Decision: showDecision(rule), Warnings: []string{}, usedDevice: used}
-	truth, names, err := truthOf(set, c.Labels)
-	if err != nil {
-		return err
-	}
-	if unseen := names[len(c.Labels):]; len(unseen) > 0 {
+	truth, unseen := classifier.Truth(c.Labels, set)
+	if len(unseen) > 0 {
 		result.UnseenLabels = len(unseen)
 		result.Warnings = append(result.Warnings, fmt.Sprintf("labels of the test rows that were not seen in training, and count as misses: %d (%s)",
 			len(unseen), firstFew(unseen)))
@@ -114,7 +101,7 @@ func eval(r *invocation) error {
 	}
 	bar := r.log.bar()
 	var ranked, decided []int32
-	err = c.RankEncoded(ctx, rows, nil, max(decideDepth, scores.Depth()), func(row int, cands []decide.Candidate) error {
+	err = c.RankEncoded(ctx, rows, nil, max(decide.Depth, scores.Depth()), func(row int, cands []decide.Candidate) error {
 		ranked = ranked[:0]
 		for _, k := range cands[:min(len(cands), scores.Depth())] {
 			ranked = append(ranked, k.Label)
@@ -139,6 +126,7 @@ func eval(r *invocation) error {
 	}
 
 	if perLabel != "" {
+		names := slices.Concat(c.Labels, unseen)
 		table := scores.PerLabel(func(id int32) string { return names[id] })
 		if perLabel == "-" {
 			return r.print(perLabelTSV(table))
@@ -152,26 +140,6 @@ func eval(r *invocation) error {
 	}
 	return r.print(fields("rows", fmt.Sprint(result.Rows), "labels", fmt.Sprint(result.Labels), "decision", result.Decision.Text,
 		"time", fmt.Sprintf("%s, %.0f rows/s", duration(result.Seconds), result.RowsPerSecond)), "\n", metricsTable(result.Metrics))
-}
-
-// truthOf returns the rows' labels as ids of the model's labels, and of the labels that the model does not know after them.
-func truthOf(set *data.Set, labels []string) (truth *sparse.CSR, names []string, err error) {
-	known, err := data.NewVocabulary(labels)
-	if err != nil {
-		return nil, nil, err
-	}
-	names = slices.Clone(labels)
-	for _, name := range set.Labels.Names() {
-		if _, ok := known.ID(name); !ok {
-			names = append(names, name)
-		}
-	}
-	all, err := data.NewVocabulary(names)
-	if err != nil {
-		return nil, nil, err
-	}
-	truth, _ = all.EncodeSet(set)
-	return truth, names, nil
 }
 
 // firstFew quotes up to three names.

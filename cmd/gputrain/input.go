@@ -103,13 +103,13 @@ func (r *invocation) tellInput(info data.Info, skipped *data.InputErrors) {
 	}
 }
 
-// sameBase makes a second file's options read ids as the first file's were.
-func sameBase(opt data.Options, first data.Info) data.Options {
+// sameBase makes the options of a later file read ids as those of the first were, unless they say otherwise.
+func sameBase(opt data.Options, indexBase, labelBase string) data.Options {
 	if opt.IndexBase == "auto" || opt.IndexBase == "" {
-		opt.IndexBase = first.IndexBase
+		opt.IndexBase = indexBase
 	}
 	if opt.LabelBase == "auto" || opt.LabelBase == "" {
-		opt.LabelBase = first.LabelBase
+		opt.LabelBase = labelBase
 	}
 	return opt
 }

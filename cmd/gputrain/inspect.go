@@ -44,7 +44,7 @@ func inspect(r *invocation) error {
 	var test *triage.Triage
 	if path := r.String("test"); path != "" {
 		opt.LabelsFile = r.String("test-labels-file")
-		if test, _, err = r.triage(path, sameBase(opt, info)); err != nil {
+		if test, _, err = r.triage(path, sameBase(opt, info.IndexBase, info.LabelBase)); err != nil {
 			return err
 		}
 	}

@@ -120,6 +120,7 @@ Results go to standard output, everything else to standard error.
 func exitCode(err error) int {
 	var (
 		usage    *usageError
+		option   *train.OptionError
 		input    *inputError
 		misfit   *misfitError
 		row      *data.InputError
@@ -134,7 +135,7 @@ func exitCode(err error) int {
 		return exitSignal + int(signal.signal)
 	case errors.Is(err, syscall.EPIPE):
 		return exitSignal + int(syscall.SIGPIPE)
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.As(err, &option):
 		return exitUsage
 	case errors.Is(err, backend.ErrUnavailable):
 		return exitDevice

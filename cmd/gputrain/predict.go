@@ -60,20 +60,12 @@ func predict(r *invocation) error {
 	if r.Bool("json") && r.String("output") == "tsv" {
 		return usagef("--json and --output tsv exclude each other")
 	}
-	dev, _, err := r.openDevice()
+	c, rule, _, err := r.openModel()
 	if err != nil {
 		return err
 	}
-	c, err := classifier.Load(r.String("model"), dev)
-	if err != nil {
-		return err
-	}
-	c.Threads = r.Int("threads")
-	rule, err := r.rule(c.Rule, len(c.Labels))
-	if err != nil {
-		return err
-	}
-	in, err := r.openBlocks(r.String("input"), r.String("vectors"))
+	defer c.Close()
+	in, err := r.openBlocks(r.String("input"), r.String("vectors"), sameBase(r.inputOptions(), c.Info.IndexBase, c.Info.LabelBase))
 	if err != nil {
 		return err
 	}
@@ -124,7 +116,7 @@ func (p *predictor) score(set *data.Set, hasID []bool) error {
 	if err != nil {
 		return &misfitError{err}
 	}
-	err = p.c.RankEncoded(context.Background(), rows, nil, max(decideDepth, p.topK), func(row int, cands []decide.Candidate) error {
+	err = p.c.RankEncoded(context.Background(), rows, nil, max(decide.Depth, p.topK), func(row int, cands []decide.Candidate) error {
 		p.rows++
 		best := cands[:min(p.topK, len(cands))]
 		p.decided = p.rule.Decide(p.decided[:0], cands)
@@ -143,10 +135,10 @@ type blocks struct {
 	row, vector   data.Row
 }
 
-func (r *invocation) openBlocks(path, vectors string) (*blocks, error) {
+func (r *invocation) openBlocks(path, vectors string, opt data.Options) (*blocks, error) {
 	var b blocks
 	var err error
-	if b.rows, err = data.Open(path, r.inputOptions()); err != nil {
+	if b.rows, err = data.Open(path, opt); err != nil {
 		return nil, &inputError{err}
 	}
 	if vectors == "" {

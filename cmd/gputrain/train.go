@@ -62,7 +62,7 @@ takes its place, and is replaced only with --force.`,
 			choice(catTraining, "metric", "micro_f1", "what to choose and to stop early by", metricNames()...),
 			count(catTraining, "patience", "5", "epochs without a better value before training stops"),
 			&cli.BoolFlag{DisableDefaultText: true, Category: catTraining, Name: "no-refit", Usage: "keep the model trained without the validation rows"},
-			&cli.IntFlag{Category: catModel, Name: "min-labels", Usage: "1: a row gets at least its best label"},
+			choice(catModel, "min-labels", "auto", "1: a row gets at least its best label; auto: if no training row is without a label", "auto", "0", "1"),
 			&cli.Uint64Flag{Category: catTraining, Name: "seed", Usage: "of all that is random"},
 
 			count(catRun, "checkpoint-every", "only when stopped by a signal", "write a checkpoint every `EPOCHS`"),
@@ -116,7 +116,7 @@ func trainModel(r *invocation) error {
 	var valid *data.Set
 	if path := r.String("valid"); path != "" {
 		in.LabelsFile = r.String("valid-labels-file")
-		if valid, err = r.load(context.Background(), path, r.String("valid-vectors"), sameBase(in, set.Info)); err != nil {
+		if valid, err = r.load(context.Background(), path, r.String("valid-vectors"), sameBase(in, set.Info.IndexBase, set.Info.LabelBase)); err != nil {
 			return err
 		}
 	}
@@ -202,7 +202,7 @@ func (r *invocation) trainOptions() (train.Options, error) {
 		Encoder: r.String("encoder"), Analyzer: r.String("analyzer"), MinDF: r.Int("min-df"), HashBits: r.Int("hash-bits"),
 		Loss: r.String("loss"), LR: r.Float64("lr"), Epochs: r.Int("epochs"), BatchSize: r.Int("batch-size"),
 		Dropout: r.Float64("dropout"), ValidShare: r.Float64("valid-share"), Metric: r.String("metric"), Patience: r.Int("patience"),
-		NoRefit: r.Bool("no-refit"), MinLabels: r.Int("min-labels"), Seed: r.Uint64("seed"),
+		NoRefit: r.Bool("no-refit"), MinLabels: -1, Seed: r.Uint64("seed"),
 		CheckpointEvery: r.Int("checkpoint-every"), Resume: r.Bool("resume"), MaxTime: r.Duration("max-time"), Threads: r.Int("threads"),
 	}
 	if err := r.need("train", "model"); err != nil {
@@ -210,6 +210,9 @@ func (r *invocation) trainOptions() (train.Options, error) {
 	}
 	if o := r.String("optimizer"); o != "auto" {
 		opt.Optimizer = o
+	}
+	if n := r.String("min-labels"); n != "auto" {
+		opt.MinLabels, _ = strconv.Atoi(n) // 0 or 1
 	}
 	var err error
 	if opt.LossParam, err = lossParams(opt.Loss, r.StringSlice("loss-param")); err != nil {
@@ -233,8 +236,6 @@ func (r *invocation) trainOptions() (train.Options, error) {
 		err = usagef("--lr %v: want a number above 0", opt.LR)
 	case r.IsSet("dropout") && !(opt.Dropout >= 0 && opt.Dropout < 1):
 		err = usagef("--dropout %v: want 0 or more, and less than 1", opt.Dropout)
-	case opt.MinLabels != 0 && opt.MinLabels != 1:
-		err = usagef("--min-labels %d: want 0 or 1", opt.MinLabels)
 	case opt.MaxTime < 0:
 		err = usagef("--max-time %v: want a time above 0", opt.MaxTime)
 	}

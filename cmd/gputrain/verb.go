@@ -39,14 +39,13 @@ const (
 func (v verb) command(signals *signals, verbErr *error) *cli.Command {
 	flags := append(v.flags(), commonFlags()...)
 	return &cli.Command{
-		Name:                   v.name,
-		Usage:                  v.usage,
-		UsageText:              "gputrain " + v.name + " [flags]",
-		Description:            v.examples,
-		Flags:                  flags,
-		HideHelpCommand:        true,
-		UseShortOptionHandling: false,
-		OnUsageError:           func(c *cli.Context, err error, _ bool) error { return flagError(c, err) },
+		Name:            v.name,
+		Usage:           v.usage,
+		UsageText:       "gputrain " + v.name + " [flags]",
+		Description:     v.examples,
+		Flags:           flags,
+		HideHelpCommand: true,
+		OnUsageError:    func(c *cli.Context, err error, _ bool) error { return flagError(c, err) },
 		Before: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return &usageError{leftover(v.name, c.Args().Slice()), "gputrain " + v.name}
@@ -60,6 +59,7 @@ func (v verb) command(signals *signals, verbErr *error) *cli.Command {
 	}
 }
 
+// carryOut runs the verb and closes what it has opened.
 func (r *invocation) carryOut(v verb) (err error) {
 	if r.log, err = newLogger(r.Context); err != nil {
 		return err
