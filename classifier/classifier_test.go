@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -481,19 +482,26 @@ func TestProb(t *testing.T) {
 	}
 }
 
+// noPython says why Python cannot be used.
+var noPython = sync.OnceValue(func() string {
+	out, err := exec.Command("python3", "-c", "import numpy, safetensors").CombinedOutput()
+	if err != nil {
+		return fmt.Sprintf("python3 with numpy and safetensors: %v\n%s", err, out)
+	}
+	return ""
+})
+
 // python runs a script with the given arguments. It skips the test where Python or the packages are missing, unless the
 // environment variable GPUTRAIN_REQUIRE lists python.
 func python(t *testing.T, script string, args ...string) string {
 	t.Helper()
-	const name = "python3"
-	if out, err := exec.Command(name, "-c", "import numpy, safetensors").CombinedOutput(); err != nil {
-		reason := fmt.Sprintf("%s with numpy and safetensors: %v\n%s", name, err, out)
+	if reason := noPython(); reason != "" {
 		if slices.Contains(strings.Split(os.Getenv("GPUTRAIN_REQUIRE"), ","), "python") {
 			t.Fatal(reason)
 		}
 		t.Skip(reason)
 	}
-	out, err := exec.Command(name, append([]string{"-c", script}, args...)...).CombinedOutput()
+	out, err := exec.Command("python3", append([]string{"-c", script}, args...)...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

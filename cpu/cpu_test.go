@@ -56,7 +56,7 @@ func TestName(t *testing.T) {
 func TestAllocs(t *testing.T) {
 	const rows, features, dim = 64, 500, 96
 	d := cpu.New(2)
-	defer d.Close()
+	t.Cleanup(func() { _ = d.Close() })
 	matrix := func(rows, cols int) backend.Matrix {
 		b, err := d.Alloc(backend.Float32, rows*cols)
 		if err != nil {

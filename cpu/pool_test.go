@@ -8,7 +8,7 @@ import (
 func TestPool(t *testing.T) {
 	for _, threads := range []int{1, 2, 5} {
 		p := newPool(threads)
-		defer p.close()
+		t.Cleanup(p.close)
 		for _, n := range []int{0, 1, 2, 7, 100, 1001} {
 			for _, grain := range []int{0, 1, 7, 100, 5000} {
 				counts := make([]atomic.Int32, n)

@@ -3,6 +3,7 @@ package data
 import (
 	"archive/zip"
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -40,7 +41,7 @@ func newNPYArray(r io.Reader, name string) (*npyArray, error) {
 		return &InputError{File: name, Found: found, Want: want, final: true}
 	}
 	start := make([]byte, 8)
-	if _, err := io.ReadFull(r, start); err != nil || string(start[:6]) != string(npyMagic) {
+	if _, err := io.ReadFull(r, start); err != nil || !bytes.Equal(start[:6], npyMagic) {
 		return nil, bad("no NumPy array", "a file as numpy.save writes it")
 	}
 	var length uint32

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -68,9 +69,9 @@ func TestNPZ(t *testing.T) {
 func npy(header string, data ...float32) string {
 	var b bytes.Buffer
 	b.WriteString("\x93NUMPY\x01\x00")
-	binary.Write(&b, binary.LittleEndian, uint16(len(header)))
+	must(binary.Write(&b, binary.LittleEndian, uint16(len(header))))
 	b.WriteString(header)
-	binary.Write(&b, binary.LittleEndian, data)
+	must(binary.Write(&b, binary.LittleEndian, data))
 	return b.String()
 }
 
@@ -84,18 +85,17 @@ func npz(shape, indptr, indices []int64, data []float32) string {
 	z := zip.NewWriter(&b)
 	add := func(name, header string, data any) {
 		w, err := z.Create(name + ".npy")
-		if err != nil {
-			panic(err)
-		}
-		w.Write([]byte(npy(header)))
-		binary.Write(w, binary.LittleEndian, data)
+		must(err)
+		_, err = io.WriteString(w, npy(header))
+		must(err)
+		must(binary.Write(w, binary.LittleEndian, data))
 	}
 	for name, ints := range map[string][]int64{"shape": shape, "indptr": indptr, "indices": indices} {
 		add(name, npyHeader("<i8", fmt.Sprintf("(%d,)", len(ints))), ints)
 	}
 	add("format", npyHeader("|S3", "()"), []byte("csr"))
 	add("data", npyHeader("<f4", fmt.Sprintf("(%d,)", len(data))), data)
-	z.Close()
+	must(z.Close())
 	return b.String()
 }
 

@@ -254,7 +254,7 @@ func (r *Reader) read(row *Row) error {
 	row.reset()
 	err := r.dec.next(row)
 	if r.side != nil {
-		if err, done := r.readSide(row, err); done {
+		if done, err := r.readSide(row, err); done {
 			return err
 		}
 	}
@@ -288,43 +288,43 @@ func (r *Reader) end(err error) error {
 	return io.EOF
 }
 
-// readSide reads the row's line of the labels file; err is what the row itself met. Done means to return the error.
-func (r *Reader) readSide(row *Row, err error) (_ error, done bool) {
-	_, faulty := err.(*fault)
-	if err != nil && err != io.EOF && !faulty {
-		return err, true
+// readSide reads the row's line of the labels file; rowErr is what the row itself met. Done means to return the error.
+func (r *Reader) readSide(row *Row, rowErr error) (done bool, err error) {
+	_, faulty := rowErr.(*fault)
+	if rowErr != nil && rowErr != io.EOF && !faulty {
+		return true, rowErr
 	}
 	line, sideErr := r.side.nextLine()
 	switch {
-	case err == io.EOF && sideErr == io.EOF:
-		return io.EOF, true
-	case err == io.EOF: // no more rows, but labels
-		return r.side.whole(fmt.Sprintf("more than %d lines", r.side.line-1),
-			fmt.Sprintf("one line for each of the %d rows of %s", r.side.line-1, r.src.name)), true
+	case rowErr == io.EOF && sideErr == io.EOF:
+		return true, io.EOF
+	case rowErr == io.EOF: // no more rows, but labels
+		return true, r.side.whole(fmt.Sprintf("more than %d lines", r.side.line-1),
+			fmt.Sprintf("one line for each of the %d rows of %s", r.side.line-1, r.src.name))
 	case sideErr == io.EOF:
-		return r.side.whole(fmt.Sprintf("%d lines", r.side.line), "one line for each row of "+r.src.name+", which has more"), true
+		return true, r.side.whole(fmt.Sprintf("%d lines", r.side.line), "one line for each row of "+r.src.name+", which has more")
 	case faulty:
-		return err, true
+		return true, rowErr
 	}
 	if f, ok := sideErr.(*fault); ok {
-		return &fault{f.found + r.sideLine(), f.want}, true
+		return true, &fault{f.found + r.sideLine(), f.want}
 	}
 	if sideErr != nil {
-		return sideErr, true
+		return true, sideErr
 	}
 	if row.HasLabels {
-		return &fault{"labels in the row", "labels in " + r.side.name + " only"}, true
+		return true, &fault{"labels in the row", "labels in " + r.side.name + " only"}
 	}
 	row.HasLabels = true
 	for len(line) > 0 {
 		label, rest, _ := bytes.Cut(line, []byte("\t"))
 		if err := r.addLabel(row, label); err != nil {
 			f := err.(*fault)
-			return &fault{f.found + r.sideLine(), f.want}, true
+			return true, &fault{f.found + r.sideLine(), f.want}
 		}
 		line = rest
 	}
-	return nil, false
+	return false, nil
 }
 
 func (r *Reader) sideLine() string { return fmt.Sprintf(" (%s:%d)", r.side.name, r.side.line) }

@@ -44,22 +44,29 @@ func writeFile(t *testing.T, name, content string) string {
 	return path
 }
 
+// must stops the test at what cannot fail, such as writing to memory.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
 func gz(s string) string {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
-	io.WriteString(z, s)
-	z.Close()
+	_, err := io.WriteString(z, s)
+	must(err)
+	must(z.Close())
 	return b.String()
 }
 
 func zst(s string) string {
 	var b bytes.Buffer
 	z, err := zstd.NewWriter(&b)
-	if err != nil {
-		panic(err)
-	}
-	io.WriteString(z, s)
-	z.Close()
+	must(err)
+	_, err = io.WriteString(z, s)
+	must(err)
+	must(z.Close())
 	return b.String()
 }
 
@@ -408,7 +415,8 @@ func TestStdin(t *testing.T) {
 	defer func(f *os.File) { os.Stdin = f }(os.Stdin)
 	os.Stdin = in
 	defer out.Close()
-	fmt.Fprintln(out, `{"text": "first"}`)
+	_, err = fmt.Fprintln(out, `{"text": "first"}`)
+	must(err)
 	r, err := Open("-", Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -418,7 +426,8 @@ func TestStdin(t *testing.T) {
 	if err := r.Next(&row); err != nil || row.Text != "first" { // while the pipe is still open
 		t.Fatalf("%+v, %v", row, err)
 	}
-	fmt.Fprintln(out, `{"text": 2}`)
+	_, err = fmt.Fprintln(out, `{"text": 2}`)
+	must(err)
 	out.Close()
 	if err := r.Next(&row); err == nil || err.Error() != "stdin:2: found a number as text, want a string" {
 		t.Errorf("got %v", err)
@@ -494,7 +503,7 @@ func TestRowMemoryIsReused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer r.Close()
+		t.Cleanup(func() { _ = r.Close() })
 		var row Row
 		if err := r.Next(&row); err != nil {
 			t.Fatal(err)

@@ -122,7 +122,7 @@ func TestTextRoundTrips(t *testing.T) {
 	var fast, jsonl, tab, comma strings.Builder
 	tab.WriteString("text\tlabels\n")
 	w := csv.NewWriter(&comma)
-	w.Write([]string{"labels", "text"})
+	must(w.Write([]string{"labels", "text"}))
 	for i, text := range texts {
 		for _, l := range labels[i] {
 			fast.WriteString("__label__" + l + " ")
@@ -131,7 +131,7 @@ func TestTextRoundTrips(t *testing.T) {
 		line, _ := json.Marshal(map[string]any{"text": text, "labels": labels[i]})
 		jsonl.Write(append(line, '\n'))
 		tab.WriteString(text + "\t" + strings.Join(labels[i], ";") + "\n")
-		w.Write([]string{strings.Join(labels[i], ";"), text})
+		must(w.Write([]string{strings.Join(labels[i], ";"), text}))
 	}
 	w.Flush()
 	for name, content := range map[string]string{"a.txt": fast.String(), "a.jsonl": jsonl.String(), "a.tsv": tab.String(), "a.csv": comma.String()} {

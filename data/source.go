@@ -95,7 +95,7 @@ func newSource(r io.Reader, name string, maxLine int) (*source, error) {
 	}
 	s.r = bufio.NewReaderSize(unpacked, sniffSize)
 	if bom, _ := s.r.Peek(3); string(bom) == "\ufeff" {
-		s.r.Discard(3)
+		_, _ = s.r.Discard(3) // cannot fail: they are buffered
 	}
 	if s.compression != "" {
 		s.random = nil

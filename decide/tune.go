@@ -291,7 +291,7 @@ func (v Validation) objective(metric string) *objective {
 }
 
 func exact(g counts) float64 {
-	if g.hits == g.support && g.hits == g.predicted {
+	if g.support == g.hits && g.predicted == g.hits {
 		return 1
 	}
 	return 0

@@ -281,7 +281,8 @@ func (t *Text) weigh(b *Buffer, k int, ids []int32) {
 	block, from := &t.blocks[k], len(b.values)
 	for i := 0; i < len(ids); {
 		id, start := ids[i], i
-		for i++; i < len(ids) && ids[i] == id; i++ {
+		for i < len(ids) && ids[i] == id {
+			i++
 		}
 		w := float64(i - start)
 		if t.cfg.SublinearTF {

@@ -206,7 +206,7 @@ func allConfigs(t testing.TB) map[string]Config {
 }
 
 func TestSameForAnyWorkersAndAfterReload(t *testing.T) {
-	texts, fresh := corpus(700), append(corpus(900)[700:], "", "never seen", "ﬁsh \xff 明月")
+	texts, fresh := corpus(700), slices.Concat(corpus(900)[700:], []string{"", "never seen", "ﬁsh \xff 明月"})
 	for name, cfg := range allConfigs(t) {
 		t.Run(name, func(t *testing.T) {
 			text, x := fit(t, texts, cfg, 1)
@@ -423,8 +423,8 @@ func TestHostileState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	replace := func(old, new string) func(string, map[string]any) string {
-		return func(config string, _ map[string]any) string { return strings.Replace(config, old, new, 1) }
+	replace := func(old, with string) func(string, map[string]any) string {
+		return func(config string, _ map[string]any) string { return strings.Replace(config, old, with, 1) }
 	}
 	set := func(name string, value any) func(string, map[string]any) string {
 		return func(config string, tensors map[string]any) string { tensors[name] = value; return config }
@@ -471,21 +471,6 @@ func TestHostileState(t *testing.T) {
 				t.Errorf("error %v; want one about %q", err, c.want)
 			}
 		})
-	}
-}
-
-func BenchmarkFitText(b *testing.B) {
-	texts := corpus(10_000)
-	for _, analyzer := range []string{AnalyzerWord, AnalyzerWordChar} {
-		for _, workers := range []int{1, 2} {
-			b.Run(fmt.Sprintf("%s/workers=%d", analyzer, workers), func(b *testing.B) {
-				b.ReportAllocs()
-				for b.Loop() {
-					fit(b, texts, defaults(b, analyzer), workers)
-				}
-				b.ReportMetric(float64(len(texts))*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
-			})
-		}
 	}
 }
 

@@ -192,8 +192,9 @@ func (b *Buffer) splitRun(start, i, minLen int, symbols bool) int {
 		}
 		return i
 	}
-	state := -1
-	for word, run := []byte(nil), text[start:i]; len(run) > 0; {
+	run, state := text[start:i], -1
+	for len(run) > 0 {
+		var word []byte
 		word, run, state = uniseg.FirstWord(run, state)
 		if r, _ := utf8.DecodeRune(word); r >= firstUnspaced || utf8.RuneCount(word) >= minLen {
 			b.addWord(word)

@@ -233,7 +233,7 @@ func TestPerLabel(t *testing.T) {
 	e := newEvaluator(t, Options{Labels: 4})
 	e.Add([]int32{0, 5}, nil, []int32{0, 1})
 	e.Add([]int32{0}, nil, []int32{1})
-	name := func(id int32) string { return string(rune('a' + id)) }
+	name := func(id int32) string { return string('a' + id) }
 	want := []LabelScore{
 		{"a", 2, 1, 1, 0.5, 2. / 3},
 		{"b", 0, 2, 0, 0, 0},

@@ -1,7 +1,9 @@
 package model
 
 import (
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -18,13 +20,7 @@ func randomCSR(rng *rand.Rand, rows, cols, most int) *sparse.CSR {
 			u := rng.Float64()
 			seen[int32(u*u*u*float64(cols))] = true
 		}
-		var ids []int32
-		for id := range int32(cols) {
-			if seen[id] {
-				ids = append(ids, id)
-			}
-		}
-		m.Append(ids, nil)
+		m.Append(slices.Sorted(maps.Keys(seen)), nil)
 	}
 	return m
 }
@@ -47,12 +43,11 @@ func TestPattern(t *testing.T) {
 	}
 	of := make([][]int32, features)
 	whole := 0
-	for f := range int32(features) {
-		for k := range int32(labels) {
-			if together[[2]int32{f, k}] {
-				of[f] = append(of[f], k)
-			}
-		}
+	for pair := range together {
+		of[pair[0]] = append(of[pair[0]], pair[1])
+	}
+	for f := range of {
+		slices.Sort(of[f])
 		if float64(len(of[f])) >= fullRow*labels {
 			whole++
 			of[f] = nil

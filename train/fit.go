@@ -9,6 +9,7 @@ import (
 	"gputrain/classifier"
 	"gputrain/data"
 	"gputrain/decide"
+	"gputrain/loss"
 	"gputrain/metrics"
 	"gputrain/model"
 	"gputrain/optim"
@@ -223,7 +224,13 @@ func (f *fitter) validate(ctx context.Context, p phase) (outcome, error) {
 	if err != nil {
 		return o, err
 	}
-	if o.Rule, o.Report, err = decide.Choose(v, f.opt.MinLabels); err != nil {
+	if p.Loss.NaturalDecision() == loss.ArgMax {
+		// Such scores only rank: 0 says nothing.
+		o.Rule, _, err = decide.Tune(v, decide.TopN, "micro_f1", f.opt.MinLabels)
+	} else {
+		o.Rule, o.Report, err = decide.Choose(v, f.opt.MinLabels)
+	}
+	if err != nil {
 		return o, err
 	}
 	if o.Metrics, err = evaluate(f.cls, v, o.Rule); err != nil {

@@ -30,7 +30,7 @@ type Options struct {
 
 	ValidShare float64 `json:"valid_share,omitempty"` // of the training rows, where no validation rows are given
 	Metric     string  `json:"metric,omitempty"`      // for early stopping and every other choice made on validation rows
-	Patience   int     `json:"patience,omitempty"`    // epochs without a better value after which training stops
+	Patience   int     `json:"patience,omitempty"`    // epochs without a better value after which training stops; negative: it never does
 	NoRefit    bool    `json:"no_refit,omitempty"`    // keep the model that was trained without the validation rows
 	MinLabels  int     `json:"min_labels"`            // 1: at least the top label is decided
 	Seed       uint64  `json:"seed"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"gputrain/classifier"
 	"gputrain/data"
@@ -37,6 +38,7 @@ func (r *runner) train(ctx context.Context) error {
 		r.note("warning", "the time was up before the training on all rows was done: the model is that of the validation run")
 		return r.useBest()
 	}
+	r.chosen.Epoch = o.Epoch // fewer than chosen where the time was up
 	return nil
 }
 
@@ -59,7 +61,7 @@ func (r *runner) validationRuns(ctx context.Context, base phase) error {
 		p := trial
 		p.choice = c
 		if len(choices) > 1 {
-			p.name += fmt.Sprintf(", step size %g", c.LR)
+			p.name += fmt.Sprintf(", step size %.3g", c.LR)
 		}
 		o, err := r.phase(ctx, p)
 		if err != nil {
@@ -68,7 +70,7 @@ func (r *runner) validationRuns(ctx context.Context, base phase) error {
 		if o.Diverged && len(choices) == 1 {
 			return r.diverged
 		}
-		tried += fmt.Sprintf(", %g: %.4f", c.LR, o.Value)
+		tried += fmt.Sprintf(", %.3g: %.4f", c.LR, o.Value)
 		if i == 0 || o.Value > r.chosen.Value || r.chosen.Diverged {
 			r.chosen = o
 			r.best = r.weights
@@ -81,7 +83,7 @@ func (r *runner) validationRuns(ctx context.Context, base phase) error {
 		return r.diverged
 	}
 	if len(choices) > 1 {
-		r.note("step size", "%g, by %s on the validation rows (%s)", r.chosen.LR, r.opt.Metric, tried[2:])
+		r.note("step size", "%.3g, by %s on the validation rows (%s)", r.chosen.LR, r.opt.Metric, tried[2:])
 	}
 	if !sampled || r.late() {
 		return nil
@@ -110,8 +112,12 @@ func (r *runner) phase(ctx context.Context, p phase) (outcome, error) {
 	index := r.next
 	r.next++
 	if index < len(r.state.Done) {
+		o := r.state.Done[index]
+		if o.Diverged {
+			r.diverged = &DivergedError{Phase: p.name, Loss: math.NaN(), LR: o.LR}
+		}
 		r.weights = r.best // the checkpoint has the weights of the chosen phase only
-		return r.state.Done[index], nil
+		return o, nil
 	}
 	r.closeModel()
 	at := &position{}

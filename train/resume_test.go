@@ -24,7 +24,7 @@ func stopAt(t *testing.T, threads int, set, valid *data.Set, dir string, opt Opt
 	t.Helper()
 	l := &log{}
 	defer func() {
-		if last := (*l)[len(*l)-1]; errors.Is(err, ErrInterrupted) && (last.Note == nil || last.Note.Topic != "checkpoint") {
+		if last := (*l)[len(*l)-1]; errors.Is(err, ErrInterrupted) && (last.Note == nil || !strings.HasPrefix(last.Note.Text, dir+".checkpoints")) {
 			t.Errorf("interrupted without a checkpoint: %+v", last)
 		}
 	}()
@@ -68,7 +68,7 @@ func TestResume(t *testing.T) {
 	with("with a validation file", 0, true, func(o *Options) {})
 	with("with a validation file", 3, true, func(o *Options) {})
 	with("with every epoch stored", 0, false, func(o *Options) { o.CheckpointEvery = 1 })
-	with("few rows", 4, false, func(o *Options) { o.ValidShare = 1e-6 })
+	with("few rows", 5, false, func(o *Options) { o.ValidShare = 1e-6 })
 	rng := rand.New(rand.NewPCG(11, 12))
 	for _, v := range variants {
 		t.Run(v.name, func(t *testing.T) {
@@ -273,6 +273,9 @@ func TestInterruptedBeforeTraining(t *testing.T) {
 
 // TestTrialsOnSample: where rows are many, step sizes are compared on some of them, and the best one is used on all.
 func TestTrialsOnSample(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes its time under the race detector")
+	}
 	const kept = maxTrialRows + 700
 	set := counts(1, kept*10/9)
 	opt := options()
@@ -295,7 +298,7 @@ func TestTrialsOnSample(t *testing.T) {
 	if f := value(t, whole.Validation, "micro_f1"); f < best-0.02 || f < 0.8 {
 		t.Errorf("micro-F1 %.3f, in trials up to %.3f", f, best)
 	}
-	perTrial := (maxTrialRows + hingeBatch - 1) / hingeBatch
+	perTrial := (maxTrialRows + linearBatch - 1) / linearBatch
 	dir = filepath.Join(t.TempDir(), "m")
 	for _, stop := range []int{perTrial + 20, 2 * perTrial} { // in the second trial, and in the last run
 		if _, err := stopAt(t, 2, set, nil, dir, opt, stop, 0); !errors.Is(err, ErrInterrupted) {
@@ -354,8 +357,19 @@ func TestTrialDiverges(t *testing.T) {
 	}
 	compareRuns(t, whole, r)
 
-	opt.Resume = false
+	// With the time up right after the trial that diverged, there is nothing to end with.
+	opt.Resume, opt.MaxTime = false, time.Hour
+	dir = filepath.Join(t.TempDir(), "m")
+	if _, _, err := train(3, perEpoch(set, opt)+5, dir); !errors.Is(err, ErrInterrupted) {
+		t.Fatal(err)
+	}
+	opt.Resume, opt.MaxTime = true, 1
 	var diverged *DivergedError
+	if _, _, err := train(0, 0, dir); !errors.As(err, &diverged) || !strings.Contains(err.Error(), "training diverged") {
+		t.Errorf("only a trial that diverged: %v", err)
+	}
+
+	opt.Resume, opt.MaxTime = false, 0
 	if _, _, err := train(-1, 0, filepath.Join(t.TempDir(), "m")); !errors.As(err, &diverged) {
 		t.Errorf("all diverge: %v", err)
 	}
@@ -364,5 +378,5 @@ func TestTrialDiverges(t *testing.T) {
 // perEpoch returns the number of batches of an epoch on the rows that are not kept back.
 func perEpoch(set *data.Set, opt Options) int {
 	kept, _ := data.Split(set.Rows(), 0.1, opt.Seed)
-	return (len(kept) + hingeBatch - 1) / hingeBatch
+	return (len(kept) + linearBatch - 1) / linearBatch
 }

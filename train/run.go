@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"time"
 
@@ -65,6 +66,9 @@ func Run(ctx context.Context, dev backend.Device, set, valid *data.Set, dir stri
 	if err := r.train(ctx); err != nil {
 		return nil, interrupted(ctx, err)
 	}
+	if err := r.checkWeights(); err != nil {
+		return nil, err
+	}
 	result := r.result()
 	files, err := r.cls.Files()
 	if err != nil {
@@ -77,6 +81,23 @@ func Run(ctx context.Context, dev backend.Device, set, valid *data.Set, dir stri
 		r.note("warning", "the model is complete, but its checkpoints stay: %v", err)
 	}
 	return result, nil
+}
+
+// checkWeights refuses weights that the last steps have spoiled: their loss was never computed.
+func (r *runner) checkWeights() error {
+	weights, err := r.cls.Model.Weights()
+	if err != nil {
+		return err
+	}
+	for _, t := range weights {
+		values, _ := t.Data.([]float32)
+		for _, v := range values {
+			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+				return &DivergedError{Phase: "the last steps", Step: r.cls.Model.Steps(), Loss: float64(v), LR: r.chosen.LR}
+			}
+		}
+	}
+	return nil
 }
 
 func interrupted(ctx context.Context, err error) error {
@@ -187,6 +208,9 @@ func labelledRows(y *sparse.CSR) (n int) {
 // encode fits the way from the input to features, and applies it to the training rows.
 func (r *runner) encode(ctx context.Context, set *data.Set) error {
 	r.enc = classifier.Encoded{Rows: set.Rows(), V: set.V}
+	if r.opt.Encoder == EncoderDense && set.V != nil {
+		return nil // vectors are all that it reads
+	}
 	switch {
 	case set.Texts != nil:
 		cfg, why, err := r.analyzer(set.Texts)

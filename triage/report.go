@@ -126,7 +126,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	var b strings.Builder
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(&b, "%-16s ", name)
-		printer.Fprintf(&b, format, args...)
+		b.WriteString(printer.Sprintf(format, args...))
 		b.WriteByte('\n')
 	}
 	percent := func(part, whole int64) float64 { return 100 * share(part, whole) }

@@ -57,6 +57,7 @@ takes its place, and is replaced only with --force.`,
 
 			&cli.Float64Flag{Category: catTraining, Name: "lr", DefaultText: "chosen", Usage: "step size"},
 			count(catTraining, "epochs", "chosen", "most epochs"),
+			&cli.Float64Flag{Category: catTraining, Name: "warmup", Usage: "share of the steps in which the step size rises from 0"},
 			count(catTraining, "batch-size", "chosen", "rows of a step"),
 			choice(catTraining, "optimizer", "auto", "update rule", append([]string{"auto"}, optim.Names()...)...),
 			choice(catTraining, "metric", "micro_f1", "what to choose and to stop early by", metricNames()...),
@@ -155,7 +156,7 @@ func printTrained(r *invocation, t trained) error {
 	if len(t.Metrics) > 0 {
 		parts = append(parts, "\nvalidation rows, decided by ", t.Decision.Text, ":\n", metricsTable(t.Metrics))
 	}
-	if plain := sets(t.Plain); !slices.Equal(plain, sets(t.Metrics)) {
+	if plain := sets(t.Plain); len(plain) > 0 && !slices.Equal(plain, sets(t.Metrics)) {
 		parts = append(parts, "\nthe same rows, decided by s > 0:\n", metricsTable(plain))
 	}
 	return r.print(parts...)
@@ -201,7 +202,7 @@ func (r *invocation) trainOptions() (train.Options, error) {
 	opt := train.Options{
 		Encoder: r.String("encoder"), Analyzer: r.String("analyzer"), MinDF: r.Int("min-df"), HashBits: r.Int("hash-bits"),
 		Loss: r.String("loss"), LR: r.Float64("lr"), Epochs: r.Int("epochs"), BatchSize: r.Int("batch-size"),
-		Dropout: r.Float64("dropout"), ValidShare: r.Float64("valid-share"), Metric: r.String("metric"), Patience: r.Int("patience"),
+		Dropout: r.Float64("dropout"), Warmup: r.Float64("warmup"), ValidShare: r.Float64("valid-share"), Metric: r.String("metric"), Patience: r.Int("patience"),
 		NoRefit: r.Bool("no-refit"), MinLabels: -1, Seed: r.Uint64("seed"),
 		CheckpointEvery: r.Int("checkpoint-every"), Resume: r.Bool("resume"), MaxTime: r.Duration("max-time"), Threads: r.Int("threads"),
 	}
@@ -236,6 +237,8 @@ func (r *invocation) trainOptions() (train.Options, error) {
 		err = usagef("--lr %v: want a number above 0", opt.LR)
 	case r.IsSet("dropout") && !(opt.Dropout >= 0 && opt.Dropout < 1):
 		err = usagef("--dropout %v: want 0 or more, and less than 1", opt.Dropout)
+	case !(opt.Warmup >= 0 && opt.Warmup < 1):
+		err = usagef("--warmup %v: want 0 or more, and less than 1", opt.Warmup)
 	case opt.MaxTime < 0:
 		err = usagef("--max-time %v: want a time above 0", opt.MaxTime)
 	}

@@ -1,3 +1,5 @@
+// Package vec holds the inner loops of the CPU backend: each in plain Go and, where the program is built for them, in vector
+// instructions.
 package vec
 
 import "math"

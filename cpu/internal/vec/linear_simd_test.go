@@ -63,7 +63,7 @@ func twins(t *testing.T, c float32, x, y, z, u []float32) {
 				t.Errorf("%s wrote past the end of argument %d", name, k)
 			}
 			for i, w := range want[k] {
-				if !close(g[i], w, sizes[i]) {
+				if !near(g[i], w, sizes[i]) {
 					t.Errorf("%s: argument %d [%d] is %v, the plain twin has %v", name, k, i, g[i], w)
 				}
 			}
@@ -87,7 +87,7 @@ func twins(t *testing.T, c float32, x, y, z, u []float32) {
 	for _, v := range x {
 		size += float64(v) * float64(v)
 	}
-	if got, want := SumSquares(x), sumSquares(x); !close(got, want, size*float64(1+len(x)/8)) {
+	if got, want := SumSquares(x), sumSquares(x); !near(got, want, size*float64(1+len(x)/8)) {
 		t.Errorf("SumSquares is %v, the plain twin has %v", got, want)
 	}
 	if got, want := FirstAbove(x, c), slices.IndexFunc(x, func(v float32) bool { return !(v <= c) }); got != want && (want >= 0 || got != len(x)) {
@@ -110,9 +110,9 @@ func twins(t *testing.T, c float32, x, y, z, u []float32) {
 		func(a [][]float32) { Adam(adamStep, a[0], a[1], a[2], a[3]) }, func(a [][]float32) { adam(adamStep, a[0], a[1], a[2], a[3]) })
 }
 
-// close says whether two results are the same number, NaN, or infinity, up to four units in the last place of size. Where
+// near says whether two results are the same number, NaN, or infinity, up to four units in the last place of size. Where
 // size is beyond float32, one of them may have overflowed and the other not.
-func close(a, b float32, size float64) bool {
+func near(a, b float32, size float64) bool {
 	if a == b || a != a && b != b {
 		return true
 	}

@@ -115,7 +115,7 @@ func softplusSIMD(x []float32, c float32, f512, f256 func(x []float32, v *args, 
 	v := expArgs(1, c, 0)
 	for len(x) > 0 {
 		var sum, product [8]float64
-		n := 0
+		var n int
 		if level == avx512 {
 			n = min(len(x), 4*tile)
 			f512(x[:n], &v, &sum, &product)

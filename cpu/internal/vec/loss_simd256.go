@@ -4,7 +4,7 @@ package vec
 
 import "simd/archsimd"
 
-// The loops of vec_loss.go on 8 lanes. They take their numbers from memory and leave their sums there, and are not inlined: a
+// The loops of loss.go on 8 lanes. They take their numbers from memory and leave their sums there, and are not inlined: a
 // scalar float instruction costs a hundred times its own time while the upper halves of the vector registers are in use.
 
 // broadcast256 returns the number v[i] in all lanes.
