@@ -122,7 +122,8 @@ type Memory interface {
 	Download(dst any, src Buffer, offset int) error
 	// UploadCSR makes a host matrix available to operations until the next call with the same slot: a slot is a small
 	// number that names one of the caller's reusable places (features, targets, ...). The host matrix must stay as it is
-	// until then: a device that shares the host's memory may use it in place.
+	// until then: a device that shares the host's memory may use it in place. A matrix that breaks a promise of its type
+	// (sparse.CSR.Check) is refused, so that operations may rely on its ids.
 	UploadCSR(slot int, m *sparse.CSR) (CSR, error)
 	// Sync waits until all operations are done and returns the first error among them.
 	Sync() error
@@ -188,8 +189,8 @@ type Rowwise interface {
 	ActivateGrad(dh, out Matrix, act Activation, drop Dropout) error
 }
 
-// StatsLen is the number of float64 in the statistics of one row of one loss: for negatives then positives, a shift M and
-// the sums E1, E2, E3, meaning E_k·e^(kM). See loss.Side.
+// StatsLen is the number of float64 in the statistics of one row: the four numbers of a loss.Side for the negatives, then those for
+// the positives. What they mean depends on the loss; loss.Spec.Merge adds them.
 const StatsLen = 8
 
 // Losser computes losses over label chunks. z holds the logits of the labels [lo, lo+z.Cols); y holds the targets over all
