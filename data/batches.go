@@ -107,9 +107,6 @@ func NewBatches(x *sparse.CSR, v *tensor.Dense, y *sparse.CSR, rows []int, size 
 // Len returns the number of batches in an epoch.
 func (b *Batches) Len() int { return (len(b.rows) + b.size - 1) / b.size }
 
-// Rows returns the number of rows in an epoch.
-func (b *Batches) Rows() int { return len(b.rows) }
-
 // Epoch yields the batches of one epoch from number start on, in an order that depends on seed and epoch only: a run that is
 // resumed in the middle sees what it would have seen. It ends early when ctx is done. One epoch at a time may run.
 func (b *Batches) Epoch(ctx context.Context, seed uint64, epoch, start int) iter.Seq[*Batch] {

@@ -7,8 +7,7 @@ import (
 	"gputrain/backend"
 )
 
-// errNoBackend says what is missing and what to do.
-var errNoBackend = fmt.Errorf("gpu: %w: this build has no GPU backend; run with --device cpu", backend.ErrUnavailable)
+var errNoBackend = fmt.Errorf("gpu: %w: this build has no GPU backend", backend.ErrUnavailable)
 
 // Open returns the GPU with this index, in the order of Devices. The error wraps backend.ErrUnavailable where there is none.
 func Open(index int) (backend.Device, error) { return nil, errNoBackend }

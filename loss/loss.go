@@ -118,6 +118,25 @@ func Default(kind Kind) Spec {
 	return s
 }
 
+// Params returns the JSON names of the parameters that a kind uses.
+func (k Kind) Params() []string {
+	switch k {
+	case Unified, UnifiedSoftmax, UnifiedM2, UnifiedM3:
+		return []string{"scale", "margin"}
+	case BCE:
+		return []string{"pos_weight"}
+	case Focal:
+		return []string{"gamma_pos", "gamma_neg", "alpha_pos"}
+	case ASL:
+		return []string{"gamma_pos", "gamma_neg", "clip"}
+	case SquaredHinge:
+		return []string{"margin_pos", "margin_neg"}
+	case UnifiedHinge:
+		return []string{"margin_pos", "margin_neg", "c"}
+	}
+	return nil
+}
+
 // Parse returns the default spec of the loss with the given name. The error for an unknown name suggests the nearest one.
 func Parse(name string) (Spec, error) {
 	s := Default(Kind(name))

@@ -12,9 +12,9 @@ loss:
 optim:
 data:                 libs sparse
 features:             libs sparse
-metrics:              libs sparse
+metrics:              libs
 decide:               libs sparse metrics
-triage:               libs sparse data
+triage:               libs
 backend:              sparse loss optim
 backend/backendtest:  libs sparse loss optim backend
 cpu/internal/vec:     libs
@@ -23,7 +23,7 @@ gpu:                  libs sparse loss optim backend | backend/backendtest
 model:                libs sparse loss optim backend | cpu
 checkpoint:           libs
 classifier:           libs sparse loss optim backend data features metrics decide model checkpoint | cpu
-train:                libs sparse loss optim backend data features metrics decide triage model checkpoint classifier | cpu
+train:                libs sparse loss optim backend data features metrics decide model checkpoint classifier | cpu
 bench:                libs sparse loss optim backend model | cpu
 cmd/gputrain:         libs sparse loss optim backend data features metrics decide triage model checkpoint classifier train bench cpu gpu
 TABLE

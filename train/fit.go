@@ -109,7 +109,7 @@ func (f *fitter) fit(ctx context.Context, p phase, at *position, keep bool) erro
 			at.Batch++
 			if now := time.Now(); now.Sub(lastTick) > 200*time.Millisecond {
 				lastTick = now
-				if err := f.addLoss(p, at, schedule.At(step).LR); err != nil {
+				if err := f.addLoss(p, at); err != nil {
 					return err
 				}
 				done := int64(at.Epoch)*int64(len(p.rows)) + min(int64(at.Batch*size), int64(len(p.rows)))
@@ -119,7 +119,7 @@ func (f *fitter) fit(ctx context.Context, p phase, at *position, keep bool) erro
 				}
 			}
 		}
-		if err := f.addLoss(p, at, schedule.At(int64(at.Epoch)*perEpoch+int64(at.Batch)).LR); err != nil {
+		if err := f.addLoss(p, at); err != nil {
 			return err
 		}
 		line := Epoch{Phase: p.name, Epoch: at.Epoch + 1, Epochs: p.stop, Seconds: time.Since(epochBegan).Seconds()}
@@ -200,13 +200,13 @@ func rate(rows int64, d time.Duration) float64 {
 }
 
 // addLoss takes the loss of the steps since the last call from the device, and refuses one that is not finite.
-func (f *fitter) addLoss(p phase, at *position, lr float64) error {
+func (f *fitter) addLoss(p phase, at *position) error {
 	sum, rows, err := f.cls.Model.Loss()
 	if err != nil {
 		return err
 	}
 	if math.IsNaN(sum) || math.IsInf(sum, 0) {
-		return &DivergedError{Phase: p.name, Step: f.cls.Model.Steps(), Loss: sum / float64(rows), LR: lr}
+		return &DivergedError{Phase: p.name, Step: f.cls.Model.Steps(), Loss: sum / float64(rows), LR: p.LR}
 	}
 	at.LossSum += sum
 	at.LossRows += rows

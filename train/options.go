@@ -14,7 +14,7 @@ import (
 // Options is what the user asks for. Zero values (of Dropout and MinLabels: negative ones) let the program choose; what it chooses, it says.
 type Options struct {
 	Encoder  string `json:"encoder,omitempty"`  // auto, linear, embed, dense
-	Analyzer string `json:"analyzer,omitempty"` // auto, word, word+char, char
+	Analyzer string `json:"analyzer,omitempty"` // auto, word, word+char, char, char_wb
 	MinDF    int    `json:"min_df,omitempty"`   // rows that must hold an n-gram
 	HashBits int    `json:"hash_bits,omitempty"`
 
@@ -61,6 +61,12 @@ func (o Options) check() error {
 	if !slices.Contains(Encoders, cmp.Or(o.Encoder, EncoderAuto)) {
 		return optionError("unknown encoder %q, want one of %q", o.Encoder, Encoders)
 	}
+	if _, err := lossFor(o); err != nil {
+		return optionError("%v", err)
+	}
+	if o.Encoder == EncoderLinear && o.Dropout > 0 {
+		return optionError("a linear encoder has no hidden units to drop: leave out the dropout of %v", o.Dropout)
+	}
 	if !(o.ValidShare > 0 && o.ValidShare < 1) {
 		return optionError("share of validation rows %v, want a number between 0 and 1", o.ValidShare)
 	}
@@ -85,7 +91,7 @@ type Note struct {
 
 // Progress says how far the current phase is.
 type Progress struct {
-	Phase string  `json:"phase"` // "validation run, lr 2", "refit on all rows"
+	Phase string  `json:"phase"` // "validation run, step size 2", "training on all rows"
 	Done  int64   `json:"done"`  // rows seen, over all epochs of the phase
 	Total int64   `json:"total"`
 	Rate  float64 `json:"rows_per_second"`

@@ -3,7 +3,7 @@ package train
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
+	"slices"
 
 	"gputrain/backend"
 	"gputrain/loss"
@@ -62,7 +62,7 @@ const (
 	expStep       = 1.0      // per row, for losses that are not hinges
 	manyLabels    = 2000     // with more labels only the first step size is tried
 	netBatch      = 128
-	netEpochs     = 12
+	netEpochs     = 15
 	netStep       = 0.01 // of Adam
 	netWidth      = 256
 	netDropout    = 0.5
@@ -231,15 +231,18 @@ func lossFor(opt Options) (loss.Spec, error) {
 	if err != nil || len(opt.LossParam) == 0 {
 		return spec, err
 	}
+	for name := range opt.LossParam {
+		if known := spec.Kind.Params(); !slices.Contains(known, name) {
+			return spec, optionError("loss %s has no parameter %q; it has %q", spec.Kind, name, known)
+		}
+	}
 	// The JSON names of the fields are the names of the parameters.
 	doc, err := json.Marshal(opt.LossParam)
 	if err != nil {
 		return spec, err
 	}
-	dec := json.NewDecoder(strings.NewReader(string(doc)))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&spec); err != nil {
-		return spec, optionError("loss parameter: %v", err)
+	if err := json.Unmarshal(doc, &spec); err != nil {
+		return spec, err
 	}
 	return spec, spec.Validate()
 }

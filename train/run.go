@@ -208,6 +208,9 @@ func labelledRows(y *sparse.CSR) (n int) {
 // encode fits the way from the input to features, and applies it to the training rows.
 func (r *runner) encode(ctx context.Context, set *data.Set) error {
 	r.enc = classifier.Encoded{Rows: set.Rows(), V: set.V}
+	if o := r.opt; set.Texts == nil && (o.Analyzer != "" && o.Analyzer != "auto" || o.MinDF > 0 || o.HashBits > 0) {
+		return optionError("analyzer, min-df and hash-bits are for texts, and the rows of %s have none", set.Info.File)
+	}
 	if r.opt.Encoder == EncoderDense && set.V != nil {
 		return nil // vectors are all that it reads
 	}
@@ -218,8 +221,11 @@ func (r *runner) encode(ctx context.Context, set *data.Set) error {
 			return err
 		}
 		text, x, err := features.FitText(ctx, set.Texts, cfg, r.opt.Threads)
-		if err != nil {
+		switch {
+		case ctx.Err() != nil:
 			return err
+		case err != nil:
+			return optionError("%v", err)
 		}
 		r.cls.Encoder, r.enc.X = text, x
 		r.note("features", "%s; %d features, %.1f a row", why, x.Cols, float64(x.NNZ())/float64(set.Rows()))

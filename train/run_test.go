@@ -631,19 +631,18 @@ func TestBadInput(t *testing.T) {
 
 func TestBadOptions(t *testing.T) {
 	for want, change := range map[string]func(*Options){
-		"unknown encoder":       func(o *Options) { o.Encoder = "magic" },
-		"no metric":             func(o *Options) { o.Metric = "magic" },
-		"unknown loss":          func(o *Options) { o.Loss = "magic" },
-		"need a loss":           func(o *Options) { o.LossParam = map[string]float64{"c": 1} },
-		"unknown field":         func(o *Options) { o.Loss, o.LossParam = "unified", map[string]float64{"magic": 1} },
-		"unknown optimiser":     func(o *Options) { o.Optimizer = "magic" },
-		"share of validation":   func(o *Options) { o.ValidShare = 1 },
-		"needs vectors":         func(o *Options) { o.Encoder = "dense" },
-		"dropout":               func(o *Options) { o.Encoder, o.Dropout = "embed", 1 },
-		"step size":             func(o *Options) { o.LR = -1 },
-		"width":                 func(o *Options) { o.Encoder, o.Hidden = "embed", []int{0} },
-		"parameter":             func(o *Options) { o.Loss, o.LossParam = "asl", map[string]float64{"gamma_neg": 1e9, "parameter": 0} },
-		"gamma_neg is 1e+09: e": func(o *Options) { o.Loss, o.LossParam = "asl", map[string]float64{"gamma_neg": 1e9} },
+		"unknown encoder":        func(o *Options) { o.Encoder = "magic" },
+		"no metric":              func(o *Options) { o.Metric = "magic" },
+		"unknown loss":           func(o *Options) { o.Loss = "magic" },
+		"need a loss":            func(o *Options) { o.LossParam = map[string]float64{"c": 1} },
+		"no parameter \"magic\"": func(o *Options) { o.Loss, o.LossParam = "unified", map[string]float64{"magic": 1} },
+		"unknown optimiser":      func(o *Options) { o.Optimizer = "magic" },
+		"share of validation":    func(o *Options) { o.ValidShare = 1 },
+		"needs vectors":          func(o *Options) { o.Encoder = "dense" },
+		"dropout":                func(o *Options) { o.Encoder, o.Dropout = "embed", 1 },
+		"step size":              func(o *Options) { o.LR = -1 },
+		"width":                  func(o *Options) { o.Encoder, o.Hidden = "embed", []int{0} },
+		"gamma_neg is 1e+09: e":  func(o *Options) { o.Loss, o.LossParam = "asl", map[string]float64{"gamma_neg": 1e9} },
 	} {
 		opt := options()
 		change(&opt)

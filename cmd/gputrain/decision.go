@@ -13,7 +13,7 @@ import (
 func decisionFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Category: catModel, Name: "decide", Value: "stored", Usage: "`RULE` in the place of the model's: stored, zero, global:T, top-n:N:T, argmax"},
-		&cli.IntFlag{Category: catModel, Name: "min-labels", Usage: "1: a row gets at least its best label (default: as the model's rule)"},
+		&cli.IntFlag{Category: catModel, Name: "min-labels", DefaultText: "as the model's rule", Usage: "1: a row gets at least its best label"},
 	}
 }
 

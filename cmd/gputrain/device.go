@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -50,7 +51,7 @@ func (r *invocation) openDevice() (backend.Device, usedDevice, error) {
 			return dev, used, nil
 		}
 		if kind == "cuda" {
-			return nil, used, err
+			return nil, used, fmt.Errorf("%w; --device cpu works without one", err)
 		}
 		used.FallbackReason = err.Error()
 	case "cpu":

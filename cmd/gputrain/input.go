@@ -28,6 +28,7 @@ func inputFlags(labelled bool) []cli.Flag {
 			&cli.StringFlag{Category: catInput, Name: "label-sep", Usage: "`TEXT` between the labels of a cell (default: what the first rows use of ; | ,)"},
 			&cli.StringFlag{Category: catInput, Name: "labels-file", Usage: "`FILE` with the labels, a line for each row, separated by tabs"},
 			&cli.StringFlag{Category: catInput, Name: "label-names", Usage: "`FILE` with the names of numbered labels, one a line"},
+			choice(catInput, "label-base", "auto", "where the ids of labels with names start", "auto", "0", "1"),
 		)
 	}
 	return flags
@@ -43,8 +44,24 @@ func (r *invocation) inputOptions() data.Options {
 		IDColumn:     r.String("id-column"),
 		LabelSep:     r.String("label-sep"),
 		IndexBase:    r.String("index-base"),
+		LabelBase:    r.String("label-base"),
 		OnError:      r.String("on-error"),
 	}
+}
+
+// oneStdin refuses to read two inputs from standard input, where the second would find nothing.
+func (r *invocation) oneStdin() error {
+	first := ""
+	for _, name := range []string{"data", "train", "valid", "test", "input", "vectors", "valid-vectors", "labels-file", "valid-labels-file", "test-labels-file", "label-names"} {
+		switch {
+		case r.String(name) != "-":
+		case first != "":
+			return usagef("--%s and --%s cannot both be standard input", first, name)
+		default:
+			first = name
+		}
+	}
+	return nil
 }
 
 // load reads all rows of a file, and of the file of their vectors if there is one, and says what was noticed.

@@ -31,7 +31,7 @@ var predictVerb = verb{
 A line for each row, in order, with memory that does not grow with the input:
    {"id":"7","labels":[{"label":"a","score":3.1,"prob":0.998}, ...],"decided":["a"]}
 labels holds the best ones by score, decided the set of labels that the decision rule gives. prob is σ(2·score) for the unified
-losses, σ(score) for bce, focal and asl, the share of e^score among the best labels for softmax. For the hinge losses it is
+losses, σ(score) for bce, focal and asl, the share of e^score among the 100 best labels for softmax. For the hinge losses it is
 σ(2·score) too, which orders labels and is ½ at the border, but is not calibrated: 0.9 does not mean right in 9 of 10 cases.
 TSV has the columns id (or the row's number), decided (separated by |), and label, score, prob for each of the best ones; a
 tab, line break, | or \ in a label is written \t, \n, \| or \\.`,
@@ -120,7 +120,7 @@ func (p *predictor) score(set *data.Set, hasID []bool) error {
 		p.rows++
 		best := cands[:min(p.topK, len(cands))]
 		p.decided = p.rule.Decide(p.decided[:0], cands)
-		return p.out.write(p.rows, set.IDs[row], hasID[row], best, p.c.Prob(best), p.decided)
+		return p.out.write(p.rows, set.IDs[row], hasID[row], best, p.c.Prob(cands), p.decided)
 	})
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"reflect"
 	"slices"
@@ -248,15 +249,17 @@ func (r *invocation) trainOptions() (train.Options, error) {
 // checkTarget refuses a folder that holds something else than a model, and without force one that holds a model.
 func checkTarget(dir string, force bool) error {
 	folder, err := checkpoint.Open(dir)
-	if err == nil {
+	switch {
+	case err == nil:
 		folder.Close()
-	}
-	if errors.Is(err, checkpoint.ErrNotModel) {
+	case errors.Is(err, checkpoint.ErrNotModel):
 		entries, err := os.ReadDir(dir)
 		if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
 			return nil
 		}
 		return usagef("--model %s: there is something else than a model; choose another folder", dir)
+	case !errors.Is(err, checkpoint.ErrCorrupt) && !errors.Is(err, checkpoint.ErrVersion):
+		return usagef("--model %s: %v", dir, err)
 	}
 	if !force {
 		return usagef("--model %s: there is a model already; --force replaces it when the new one is done", dir)
@@ -299,7 +302,7 @@ func lossParams(kind string, pairs []string) (map[string]float64, error) {
 			return nil, unknown("constant of a loss", name, lossConstants())
 		}
 		value, err := strconv.ParseFloat(text, 64)
-		if err != nil {
+		if err != nil || math.IsNaN(value) || math.IsInf(value, 0) {
 			return nil, usagef("--loss-param %s: %q is not a number", pair, text)
 		}
 		params[name] = value

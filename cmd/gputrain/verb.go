@@ -61,6 +61,9 @@ func (v verb) command(signals *signals, verbErr *error) *cli.Command {
 
 // carryOut runs the verb and closes what it has opened.
 func (r *invocation) carryOut(v verb) (err error) {
+	if err := r.oneStdin(); err != nil {
+		return err
+	}
 	if r.log, err = newLogger(r.Context); err != nil {
 		return err
 	}
