@@ -187,62 +187,42 @@ func (c *Classifier) RankEncoded(ctx context.Context, e Encoded, rows []int, dep
 	cfg := c.Model.Config()
 	depth = min(depth, cfg.Labels)
 	size := cfg.BatchSize
-	n := e.Rows
-	if rows != nil {
-		n = len(rows)
-	}
 	if len(c.scores) < size*depth {
 		c.scores, c.ids = make([]float32, size*depth), make([]int32, size*depth)
 	}
-	var (
-		cands  = make([]decide.Candidate, depth)
-		order  = make([]int, 0, size)
-		x      = &sparse.CSR{}
-		v      []float32
-		vector []float32
-		dim    int
-	)
-	if e.V != nil {
-		vector, dim = e.V.Data().([]float32), e.V.Shape()[1]
+	if e.Rows == 0 {
+		return nil
 	}
-	for lo := 0; lo < n; lo += size {
-		if err := ctx.Err(); err != nil {
-			return context.Cause(ctx)
-		}
-		order = order[:0]
-		for i := lo; i < min(n, lo+size); i++ {
-			if rows != nil {
-				order = append(order, rows[i])
-			} else {
-				order = append(order, i)
-			}
-		}
-		b := model.Batch{Rows: len(order)}
-		if e.X != nil {
-			e.X.Gather(x, order)
-			b.X = x
-		}
-		if dim > 0 {
-			v = v[:0]
-			for _, i := range order {
-				v = append(v, vector[i*dim:(i+1)*dim]...)
-			}
-			b.V = v
-		}
-		scores, ids := c.scores[:len(order)*depth], c.ids[:len(order)*depth]
-		if err := c.Model.TopK(b, depth, scores, ids); err != nil {
+	batches, err := data.NewBatches(e.X, e.V, nil, rows, size)
+	if err != nil {
+		return err
+	}
+	cands := make([]decide.Candidate, depth)
+	for b := range batches.InOrder(ctx) {
+		n := len(b.Rows)
+		scores, ids := c.scores[:n*depth], c.ids[:n*depth]
+		if err := c.Model.TopK(ModelBatch(b), depth, scores, ids); err != nil {
 			return err
 		}
-		for i := range order {
+		for i := range n {
 			for k := range depth {
 				cands[k] = decide.Candidate{Label: ids[i*depth+k], Score: scores[i*depth+k]}
 			}
-			if err := visit(lo+i, cands); err != nil {
+			if err := visit(b.Number*size+i, cands); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	return context.Cause(ctx) // nil unless the batches ended early
+}
+
+// ModelBatch hands a batch of rows on to a model.
+func ModelBatch(b *data.Batch) model.Batch {
+	m := model.Batch{Rows: len(b.Rows), X: b.X, Y: b.Y}
+	if b.V != nil {
+		m.V = b.V.Float32s()
+	}
+	return m
 }
 
 // Prob returns the probabilities shown to users, see loss.Spec.Prob; for the softmax losses they are shares among the given

@@ -96,6 +96,9 @@ func (f *fitter) fit(ctx context.Context, p phase, at *position, keep bool) erro
 		LR: p.LR, Total: perEpoch * int64(p.epochs), Decay: optim.Linear,
 		Warmup: int64(f.recipe.warmup * float64(perEpoch) * float64(p.epochs)),
 	}
+	if err := schedule.Validate(); err != nil {
+		return err
+	}
 	total, began, begunAt := int64(len(p.rows))*int64(p.stop), time.Now(), int64(at.Epoch)*int64(len(p.rows))+int64(at.Batch*size)
 	lastTick := began
 	m := f.cls.Model
@@ -103,7 +106,7 @@ func (f *fitter) fit(ctx context.Context, p phase, at *position, keep bool) erro
 		epochBegan, first := time.Now(), at.Batch
 		for b := range batches.Epoch(ctx, p.seed, at.Epoch, at.Batch) {
 			step := int64(at.Epoch)*perEpoch + int64(at.Batch) + 1
-			if err := m.Step(modelBatch(b), schedule.At(step).LR, p.LR); err != nil {
+			if err := m.Step(classifier.ModelBatch(b), schedule.At(step).LR, p.LR); err != nil {
 				return err
 			}
 			at.Batch++
@@ -182,14 +185,6 @@ func (f *fitter) fit(ctx context.Context, p phase, at *position, keep bool) erro
 // noise is the difference of two values of the metric that says nothing.
 func (f *fitter) noise(o outcome, v *validation) float64 {
 	return 0.5 * math.Sqrt(o.Value*(1-o.Value)/float64(v.truth.Rows()))
-}
-
-func modelBatch(b *data.Batch) model.Batch {
-	m := model.Batch{Rows: len(b.Rows), X: b.X, Y: b.Y}
-	if b.V != nil {
-		m.V = b.V.Data().([]float32)
-	}
-	return m
 }
 
 func rate(rows int64, d time.Duration) float64 {

@@ -85,7 +85,7 @@ type Event struct {
 
 // Note is a choice that was made, and why, or a warning.
 type Note struct {
-	Topic string `json:"topic"` // features, encoder, loss, step size, decision, checkpoint, warning
+	Topic string `json:"topic"` // features, encoder, loss, step size, decision, memory, checkpoint, warning
 	Text  string `json:"text"`
 }
 

@@ -155,7 +155,12 @@ func (r *runner) start(p phase, at *position) (*model.Model, error) {
 	if r.resumed != nil {
 		return r.restore(r.config(p.choice), patterns, at)
 	}
-	return model.New(r.dev, r.config(p.choice), patterns, r.bias(p))
+	m, err := model.New(r.dev, r.config(p.choice), patterns, r.bias(p))
+	if err == nil && r.next == 1 {
+		weights, work := m.Bytes()
+		r.note("memory", "%.1f MB of weights and optimiser state, %.1f MB to work in", float64(weights)/1e6, float64(work)/1e6)
+	}
+	return m, err
 }
 
 // config returns the model's configuration with the loss of a choice.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"gputrain/backend"
@@ -143,7 +144,7 @@ type runner struct {
 
 func (r *runner) note(topic, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	if topic != "warning" && topic != "checkpoint" {
+	if !slices.Contains([]string{"warning", "checkpoint", "memory"}, topic) {
 		r.cls.Info.Choices = append(r.cls.Info.Choices, topic+": "+text)
 	}
 	r.emit(Event{Note: &Note{topic, text}})
