@@ -42,7 +42,7 @@ SHOWN = ["p@1", "p@3", "p@5", "micro_f1", "macro_f1", "subset_accuracy"]
 
 
 def sample(data, tmp):
-    """150,000 training rows of yso-finna-en, the sample that the peers in docs/measured/quality.md were measured on."""
+    """150,000 training rows of yso-finna-en, drawn with seed 1."""
     import numpy
 
     path = os.path.join(tmp, "yso150k.jsonl")
