@@ -62,7 +62,8 @@ const (
 	expStep       = 1.0      // per row, for losses that are not hinges
 	manyLabels    = 2000     // with more labels only the first step size is tried
 	netBatch      = 128
-	netEpochs     = 15
+	netEpochs     = 12
+	netManyEpochs = 15 // with many labels
 	netStep       = 0.01 // of Adam
 	netWidth      = 256
 	netDropout    = 0.5
@@ -107,6 +108,9 @@ func plan(opt Options, s shape, say func(topic, format string, args ...any)) (re
 		r.linearSteps(opt, s, spec)
 	} else {
 		r.config.BatchSize, r.epochs, r.choices = orElse(opt.BatchSize, netBatch), netEpochs, []choice{{netStep, spec}}
+		if s.labels > manyLabels {
+			r.epochs = netManyEpochs
+		}
 	}
 	if r.hinge {
 		r.config.BiasLR = hingeBiasStep
