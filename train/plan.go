@@ -63,7 +63,7 @@ const (
 	manyLabels    = 2000     // with more labels only the first step size is tried
 	netBatch      = 128
 	netEpochs     = 12
-	netManyEpochs = 15 // with many labels
+	netManyEpochs = 15   // with many labels
 	netStep       = 0.01 // of Adam
 	netWidth      = 256
 	netDropout    = 0.5
