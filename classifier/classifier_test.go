@@ -360,6 +360,29 @@ func TestTruth(t *testing.T) {
 	}
 }
 
+// A spoiled model takes the place of no good one.
+func TestSaveNotFinite(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "m")
+	c := fit(t, device(t), load(t, textFile), model.Embed)
+	if err := c.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	weights, err := c.Model.Weights()
+	if err != nil {
+		t.Fatal(err)
+	}
+	weights[0].Data.([]float32)[1] = float32(math.NaN())
+	if err := c.Model.Restore(LookupAmong(weights), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Save(dir); !errors.Is(err, ErrNotFinite) {
+		t.Errorf("error %v, want ErrNotFinite", err)
+	}
+	if _, err := Load(dir, device(t)); err != nil {
+		t.Errorf("the earlier model: %v", err)
+	}
+}
+
 func TestUnseenFeatures(t *testing.T) {
 	train := &data.Set{X: &sparse.CSR{Cols: 3, Indptr: []int64{0, 2, 3}, Indices: []int32{0, 2, 1}, Values: []float32{0.5, -2, 1}}}
 	enc, _, err := features.FitWeights(train.X, features.WeightNone)

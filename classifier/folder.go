@@ -1,9 +1,10 @@
 package classifier
 
 import (
-	"bufio"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 
@@ -42,13 +43,35 @@ func (c *Classifier) Save(dir string) error {
 	return checkpoint.Write(dir, files)
 }
 
-// Files returns the files of the model folder.
+// ErrNotFinite reports a model with a weight that is NaN or infinite, which is never kept.
+var ErrNotFinite = errors.New("a weight is not a finite number")
+
+func finite(weights []model.Tensor) bool {
+	for _, t := range weights {
+		values, _ := t.Data.([]float32)
+		for _, v := range values {
+			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Files returns the files of the model folder, or ErrNotFinite.
 func (c *Classifier) Files() (checkpoint.Files, error) {
 	weights, err := c.Model.Weights()
 	if err != nil {
 		return nil, err
 	}
+	if !finite(weights) {
+		return nil, ErrNotFinite
+	}
 	tensors, err := Tensors(weights)
+	if err != nil {
+		return nil, err
+	}
+	labels, err := data.NewVocabulary(c.Labels)
 	if err != nil {
 		return nil, err
 	}
@@ -56,14 +79,7 @@ func (c *Classifier) Files() (checkpoint.Files, error) {
 	files := checkpoint.Files{
 		modelFile:   checkpoint.JSON(document{c.Info, c.Rule, c.Model.Config()}),
 		weightsFile: checkpoint.TensorFile(tensors, nil),
-		labelsFile: func(w io.Writer) error {
-			b := bufio.NewWriter(w)
-			for _, l := range c.Labels {
-				b.WriteString(l)
-				b.WriteByte('\n')
-			}
-			return b.Flush()
-		},
+		labelsFile:  func(w io.Writer) error { _, err := labels.WriteTo(w); return err },
 	}
 	if c.Encoder != nil {
 		config, state, err := c.Encoder.State()

@@ -49,24 +49,23 @@ func Choose(v Validation, minLabels int) (Rule, Report, error) {
 	crossFit := func(row int) Rule {
 		return Rule{Kind: Global, Threshold: thresholds[row%folds], MinLabels: minLabels}
 	}
-	always := func(r Rule) func(int) Rule { return func(int) Rule { return r } }
 	bare, best := Rule{Kind: Zero}, Rule{Kind: Zero, MinLabels: 1}
 	for _, o := range []struct {
 		name   string
 		rule   Rule
 		decide func(row int) Rule
 	}{
-		{"s > 0", bare, always(bare)},
-		{"s > 0 or the best label", best, always(best)},
+		{"s > 0", bare, Always(bare)},
+		{"s > 0 or the best label", best, Always(best)},
 		{"tuned", tuned, crossFit},
 	} {
-		e, err := v.evaluate(o.decide)
+		result, err := v.Evaluate(setsOnly, o.decide)
 		if err != nil {
 			return zero, report, err
 		}
-		report.Options = append(report.Options, Option{o.name, o.rule, e.Result()})
+		report.Options = append(report.Options, Option{o.name, o.rule, result})
 	}
-	report.Gain, report.StdErr = difference(v.rowCounts(crossFit), v.rowCounts(always(zero)))
+	report.Gain, report.StdErr = difference(v.rowCounts(crossFit), v.rowCounts(Always(zero)))
 	report.Clear = len(v.Rows) >= minRows && report.Gain > minGain && report.Gain > minSigma*report.StdErr
 	if report.Clear {
 		return tuned, report, nil

@@ -76,28 +76,38 @@ func Tune(v Validation, kind Kind, metric string, minLabels int) (Rule, float64,
 	if err := rule.Validate(v.Labels); err != nil {
 		return rule, 0, err
 	}
-	e, err := v.evaluate(func(int) Rule { return rule })
+	result, err := v.Evaluate(setsOnly, Always(rule))
 	if err != nil {
 		return rule, 0, err
 	}
-	value, err := e.Result().Value(metric)
+	value, err := result.Value(metric)
 	return rule, value, err
 }
 
-// evaluate scores the sets that the rules of the rows decide.
-func (v Validation) evaluate(rule func(row int) Rule) (*metrics.Evaluator, error) {
-	e, err := metrics.New(metrics.Options{K: []int{}})
+// Evaluate measures the ranking of the rows, and the sets that the rule of each row decides.
+func (v Validation) Evaluate(opt metrics.Options, rule func(row int) Rule) (metrics.Result, error) {
+	e, err := metrics.New(opt)
 	if err != nil {
 		return nil, err
 	}
-	var decided []int32
+	var ranked, decided []int32
 	for i, cands := range v.Rows {
 		truth, _ := v.Truth.Row(i)
+		ranked = ranked[:0]
+		for _, c := range cands[:min(len(cands), e.Depth())] {
+			ranked = append(ranked, c.Label)
+		}
 		decided = rule(i).Decide(decided[:0], cands)
-		e.Add(truth, nil, decided)
+		e.Add(truth, ranked, decided)
 	}
-	return e, nil
+	return e.Result(), nil
 }
+
+// Always gives every row the same rule.
+func Always(r Rule) func(row int) Rule { return func(int) Rule { return r } }
+
+// setsOnly leaves the ranking out.
+var setsOnly = metrics.Options{K: []int{}}
 
 // scored is one candidate of one row, with what a sweep must know of it.
 type scored struct {

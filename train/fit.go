@@ -67,8 +67,8 @@ type fitter struct {
 	y      *sparse.CSR
 	cls    *classifier.Classifier // with the model of the current phase
 	emit   func(Event)
-	save   func(p phase, s position) error // writes a checkpoint
-	late   func() bool                     // the time is up
+	save   func(position) error // writes a checkpoint
+	late   func() bool          // the time is up
 	every  int
 }
 
@@ -137,7 +137,7 @@ func (f *fitter) fit(ctx context.Context, p phase, at *position, keep bool) erro
 			}
 		}
 		if ctx.Err() != nil { // an interrupted validation starts again when the run is resumed
-			if err := f.save(p, *at); err != nil {
+			if err := f.save(*at); err != nil {
 				return err
 			}
 			return context.Cause(ctx)
@@ -174,7 +174,7 @@ func (f *fitter) fit(ctx context.Context, p phase, at *position, keep bool) erro
 			break
 		}
 		if f.every > 0 && at.Epoch%f.every == 0 && at.Epoch < p.stop {
-			if err := f.save(p, *at); err != nil {
+			if err := f.save(*at); err != nil {
 				return err
 			}
 		}
@@ -228,28 +228,10 @@ func (f *fitter) validate(ctx context.Context, p phase) (outcome, error) {
 	if err != nil {
 		return o, err
 	}
-	if o.Metrics, err = evaluate(f.cls, v, o.Rule); err != nil {
+	opt := metrics.Options{Labels: len(f.cls.Labels), TrainCounts: f.cls.LabelCounts, TrainRows: f.cls.Info.TrainRows}
+	if o.Metrics, err = v.Evaluate(opt, decide.Always(o.Rule)); err != nil {
 		return o, err
 	}
 	o.Value, err = o.Metrics.Value(f.opt.Metric)
 	return o, err
-}
-
-// evaluate computes the metrics of scored rows under a rule.
-func evaluate(c *classifier.Classifier, v decide.Validation, rule decide.Rule) (metrics.Result, error) {
-	e, err := metrics.New(metrics.Options{Labels: len(c.Labels), TrainCounts: c.LabelCounts, TrainRows: c.Info.TrainRows})
-	if err != nil {
-		return nil, err
-	}
-	var ranked, decided []int32
-	for i, cands := range v.Rows {
-		truth, _ := v.Truth.Row(i)
-		ranked = ranked[:0]
-		for _, k := range cands[:min(len(cands), e.Depth())] {
-			ranked = append(ranked, k.Label)
-		}
-		decided = rule.Decide(decided[:0], cands)
-		e.Add(truth, ranked, decided)
-	}
-	return e.Result(), nil
 }

@@ -127,10 +127,7 @@ func (r *runner) phase(ctx context.Context, p phase) (outcome, error) {
 	}
 	keep := p.valid != nil && (!r.split || r.opt.NoRefit || r.opt.MaxTime > 0)
 	if err := r.fit(ctx, p, at, keep); err != nil {
-		if !errors.As(err, &r.diverged) {
-			return outcome{}, err
-		}
-		if p.valid == nil {
+		if !errors.As(err, &r.diverged) || p.valid == nil {
 			return outcome{}, err
 		}
 		r.note("warning", "%v", err)

@@ -26,7 +26,7 @@ var Encoders = []string{EncoderAuto, EncoderLinear, EncoderEmbed, EncoderDense}
 type recipe struct {
 	config    model.Config
 	priorBias bool     // start the bias at the labels' log prior
-	hinge     bool     // start (and keep) the bias at −m_n
+	hinge     bool     // start the bias at −m_n
 	choices   []choice // to choose from, by validation
 	epochs    int
 	warmup    float64

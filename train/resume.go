@@ -37,7 +37,7 @@ type state struct {
 }
 
 // checkpoint writes where a phase is.
-func (r *runner) checkpoint(_ phase, at position) error {
+func (r *runner) checkpoint(at position) error {
 	s := r.state
 	s.Options, s.Data, s.Position, s.Steps, s.Timed = r.opt, r.fingerprint(), at, r.cls.Model.Steps(), r.opt.MaxTime > 0
 	weights, err := r.cls.Model.Weights()

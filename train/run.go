@@ -67,11 +67,11 @@ func Run(ctx context.Context, dev backend.Device, set, valid *data.Set, dir stri
 	if err := r.train(ctx); err != nil {
 		return nil, interrupted(ctx, err)
 	}
-	if err := r.checkWeights(); err != nil {
-		return nil, err
-	}
 	result := r.result()
 	files, err := r.cls.Files()
+	if errors.Is(err, classifier.ErrNotFinite) { // spoiled by the last steps, whose loss was never computed
+		return nil, &DivergedError{Phase: "the last steps", Step: r.cls.Model.Steps(), Loss: math.NaN(), LR: r.chosen.LR}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -82,23 +82,6 @@ func Run(ctx context.Context, dev backend.Device, set, valid *data.Set, dir stri
 		r.note("warning", "the model is complete, but its checkpoints stay: %v", err)
 	}
 	return result, nil
-}
-
-// checkWeights refuses weights that the last steps have spoiled: their loss was never computed.
-func (r *runner) checkWeights() error {
-	weights, err := r.cls.Model.Weights()
-	if err != nil {
-		return err
-	}
-	for _, t := range weights {
-		values, _ := t.Data.([]float32)
-		for _, v := range values {
-			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-				return &DivergedError{Phase: "the last steps", Step: r.cls.Model.Steps(), Loss: float64(v), LR: r.chosen.LR}
-			}
-		}
-	}
-	return nil
 }
 
 func interrupted(ctx context.Context, err error) error {

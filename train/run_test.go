@@ -249,7 +249,7 @@ func measure(t *testing.T, r *Result, set *data.Set, rows []int) metrics.Result 
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := evaluate(c, v, c.Rule)
+	m, err := v.Evaluate(metrics.Options{Labels: len(c.Labels), TrainCounts: c.LabelCounts, TrainRows: c.Info.TrainRows}, decide.Always(c.Rule))
 	if err != nil {
 		t.Fatal(err)
 	}
